@@ -1,0 +1,2 @@
+//! The program `debmock`.
+fn main() {}

@@ -1,0 +1,61 @@
+//! Where packages come from.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One suite of one archive, as a line of `sources.list(5)` names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveSource {
+    /// The archive's root without a slash at its end: `http`, `https`, `file` or `copy`.
+    pub uri: String,
+    /// The suite below `dists/`; one that ends in `/` is a flat repository's directory.
+    pub suite: String,
+    /// Components; empty for a flat repository.
+    pub components: Vec<String>,
+    /// Architectures to take instead of the config's own; empty: the config's own.
+    pub architectures: Vec<String>,
+    /// The keys that may sign the suite's Release file.
+    pub keyring: Keyring,
+    /// Taken without any signature (`trusted=yes`).
+    pub trusted: bool,
+    /// Refuse a Release file whose `Valid-Until` has passed.
+    pub check_valid_until: bool,
+    /// Refuse a Release file whose `Date` lies in the future.
+    pub check_date: bool,
+    /// Upper bound on the age of a Release file (`valid-until-max`).
+    pub valid_until_max: Option<Duration>,
+    /// Whether indexes are fetched under their hash.
+    pub by_hash: ByHash,
+    /// The `Origin` that the verified Release file must name; a source of the host's that names
+    /// another is left out with a warning.
+    pub origin: Option<String>,
+}
+
+/// The keys that may sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keyring {
+    /// OpenPGP certificates in these files, binary or armored; with fingerprints (upper-case
+    /// hexadecimal), only these keys or subkeys of them.
+    Files {
+        /// The files.
+        files: Vec<PathBuf>,
+        /// Empty: every key of the files.
+        fingerprints: Vec<String>,
+    },
+    /// An armored certificate, as deb822 sources may carry it in `Signed-By`.
+    Inline(String),
+    /// The archive keys that the library carries for this distribution (`debian`).
+    BuiltIn(String),
+}
+
+/// `Acquire-By-Hash` (apt's `by-hash` option).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ByHash {
+    /// As the Release file says.
+    #[default]
+    Auto,
+    /// Never.
+    No,
+    /// Always.
+    Force,
+}
