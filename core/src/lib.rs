@@ -7,9 +7,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod buildroot;
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod host;
 pub mod operation;
+pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

@@ -129,9 +129,9 @@ impl Keeper {
     fn serve(mut self) -> ! {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
-        let signals = mask
-            .thread_block()
-            .and_then(|()| SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
+        let signals = mask.thread_block().and_then(|()| {
+            SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        });
         let Ok(signals) = signals else { process::exit_now(1) };
         loop {
             self.reap();
@@ -206,10 +206,11 @@ impl Keeper {
         }
         let replies = descriptors.remove(0);
         let outcome = decode::<Command>(&bytes).and_then(|command| match command {
-            Command::Run(run) => self.start(&run, &descriptors, &replies).map(|pid| Some((pid, true))),
-            Command::Job(job) => {
-                work::start(&job, descriptors, &replies, &self.network).map(|pid| Some((pid, false)))
+            Command::Run(run) => {
+                self.start(&run, &descriptors, &replies).map(|pid| Some((pid, true)))
             }
+            Command::Job(job) => work::start(&job, descriptors, &replies, &self.network)
+                .map(|pid| Some((pid, false))),
             Command::Detach { target } => {
                 mounts::detach(&String::from_utf8_lossy(&target))?;
                 answer(&replies, &Reply::Done);

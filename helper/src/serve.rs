@@ -32,7 +32,8 @@ pub fn run() -> i32 {
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::from(0o022));
     let Ok(requests) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return 1 };
-    let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
+    let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+    else {
         return 1;
     };
     let _ = process::replace_descriptor(null.as_fd(), 0);
@@ -47,8 +48,15 @@ pub fn run() -> i32 {
             return 1;
         }
     };
-    let mut helper =
-        Helper { requests, host, entered: None, workers: Vec::new(), held: Vec::new(), sessions: Vec::new(), number: 0 };
+    let mut helper = Helper {
+        requests,
+        host,
+        entered: None,
+        workers: Vec::new(),
+        held: Vec::new(),
+        sessions: Vec::new(),
+        number: 0,
+    };
     helper.serve();
     helper.end();
     0
@@ -124,14 +132,16 @@ impl Helper {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => return,
             }
-            let mut ready = set.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>().into_iter();
+            let mut ready =
+                set.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>().into_iter();
             drop(set);
             let mut next = || ready.next().unwrap_or(false);
             if next() {
                 return;
             }
             let request = next();
-            self.sessions.retain(|session| !next() || process::wait_for(session.child.pid).is_err());
+            self.sessions
+                .retain(|session| !next() || process::wait_for(session.child.pid).is_err());
             self.held.retain(|_| !next());
             let held = &mut self.held;
             self.workers.retain_mut(|worker| {

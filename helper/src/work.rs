@@ -145,16 +145,20 @@ impl Work<'_> {
         let parent = self.make_directory(folder).doing(doing)?;
         let aside = format!(".{name}.debmock");
         let _ = unlinkat(&parent, &aside, AtFlags::empty());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&parent, &aside, flags, Mode::from(0o600)).doing(doing)?;
-        let written = std::io::copy(&mut File::from(content), &mut &File::from(file.try_clone().doing(doing)?))
-            .doing(doing)
-            .and_then(|_| {
-                fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
-                    .and_then(|()| fchmod(&file, Mode::from_raw_mode(mode)))
-                    .and_then(|()| renameat(&parent, &aside, &parent, name))
-                    .doing(doing)
-            });
+        let written = std::io::copy(
+            &mut File::from(content),
+            &mut &File::from(file.try_clone().doing(doing)?),
+        )
+        .doing(doing)
+        .and_then(|_| {
+            fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
+                .and_then(|()| fchmod(&file, Mode::from_raw_mode(mode)))
+                .and_then(|()| renameat(&parent, &aside, &parent, name))
+                .doing(doing)
+        });
         if written.is_err() {
             let _ = unlinkat(&parent, &aside, AtFlags::empty());
         }

@@ -100,8 +100,12 @@ impl Helper {
             .stderr(Stdio::from(words.try_clone().map_err(ClientError::Socket)?))
             .spawn()
             .map_err(|source| ClientError::Start { path: program.path.clone(), source })?;
-        let helper =
-            Helper { socket: Some(ours), child: Mutex::new(child), words, owner: std::process::id() };
+        let helper = Helper {
+            socket: Some(ours),
+            child: Mutex::new(child),
+            words,
+            owner: std::process::id(),
+        };
         let hello = [MAGIC.as_slice(), BUILD_ID.as_bytes()].concat();
         // A program that is no helper may already be gone; what it left is in its words.
         let _ = socket::send(helper.socket()?, &hello, &[]);

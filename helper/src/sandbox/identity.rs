@@ -131,8 +131,7 @@ fn make_owned(path: &Path, (uid, gid): (u32, u32)) -> Result<(), Failure> {
     name.push(format!(".{}", std::process::id()));
     let temporary = path.with_file_name(name);
     fs::create_dir(&temporary).doing(doing)?;
-    let (owner, group) =
-        (rustix::process::Uid::from_raw(uid), rustix::process::Gid::from_raw(gid));
+    let (owner, group) = (rustix::process::Uid::from_raw(uid), rustix::process::Gid::from_raw(gid));
     let made = rustix::fs::chownat(CWD, &temporary, Some(owner), Some(group), AtFlags::empty())
         .and_then(|()| rustix::fs::chmodat(CWD, &temporary, Bits::from(0o755), AtFlags::empty()))
         .and_then(|()| match rustix::fs::renameat(CWD, &temporary, CWD, path) {
@@ -152,10 +151,7 @@ struct Lines {
 }
 
 /// Runs `work` in a short-lived process in a user namespace with the map `lines`.
-fn in_namespace(
-    lines: &Lines,
-    work: impl FnOnce() -> Result<(), Failure>,
-) -> Result<(), Failure> {
+fn in_namespace(lines: &Lines, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     let (mut from_child, to_parent) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
     let (from_parent, to_child) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
     match process::fork(0).doing(|| "cannot fork".into())? {
@@ -179,11 +175,9 @@ fn in_namespace(
             let mut to_child = to_child;
             let mut unshared = [0];
             let mapped = match from_child.read_exact(&mut unshared) {
-                Ok(()) if unshared == *b"u" => {
-                    write_map(child.pid, lines).inspect(|()| {
-                        let _ = to_child.write_all(b"g");
-                    })
-                }
+                Ok(()) if unshared == *b"u" => write_map(child.pid, lines).inspect(|()| {
+                    let _ = to_child.write_all(b"g");
+                }),
                 _ => Ok(()),
             };
             drop(to_child);
@@ -263,8 +257,7 @@ fn write_map(pid: i32, lines: &Lines) -> Result<(), Failure> {
         command.arg(pid.to_string());
         command.args(lines.iter().flatten().map(u32::to_string));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let child =
-            command.spawn().isolating(|| format!("cannot start {}", program.display()))?;
+        let child = command.spawn().isolating(|| format!("cannot start {}", program.display()))?;
         Ok((name, child))
     });
     for outcome in started {
@@ -272,7 +265,10 @@ fn write_map(pid: i32, lines: &Lines) -> Result<(), Failure> {
         let output = child.wait_with_output().isolating(|| format!("{name} was lost"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(Failure::isolation(format!("{name} refused: {}", said.trim()), Errno::PERM));
+            return Err(Failure::isolation(
+                format!("{name} refused: {}", said.trim()),
+                Errno::PERM,
+            ));
         }
     }
     Ok(())
@@ -290,6 +286,9 @@ fn find_program(name: &str) -> Result<PathBuf, Failure> {
             })
         })
         .ok_or_else(|| {
-            Failure::isolation(format!("the program {name} (package uidmap) is missing"), Errno::NOENT)
+            Failure::isolation(
+                format!("the program {name} (package uidmap) is missing"),
+                Errno::NOENT,
+            )
         })
 }

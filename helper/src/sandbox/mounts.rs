@@ -6,7 +6,9 @@
 
 use crate::protocol::{Bind, Doing, Failure, Mode};
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY, set_attributes};
-use rustix::fs::{AtFlags, CWD, Mode as Bits, OFlags, ResolveFlags, mkdirat, openat, openat2, symlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Mode as Bits, OFlags, ResolveFlags, mkdirat, openat, openat2, symlinkat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -90,7 +92,11 @@ pub fn open_beneath(root: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd
 
 /// Mounts a fresh `/proc`. In a container that masks its own the kernel refuses one; then, if
 /// `accept_weak`, the container's is used.
-pub fn mount_proc(root: &OwnedFd, mode: Mode, accept_weak: bool) -> Result<Option<String>, Failure> {
+pub fn mount_proc(
+    root: &OwnedFd,
+    mode: Mode,
+    accept_weak: bool,
+) -> Result<Option<String>, Failure> {
     let doing = || "cannot mount /proc".to_owned();
     let place = provide_directory(root, "proc").isolating(doing)?;
     match new_mount("proc", &[], HARDENED) {
@@ -133,7 +139,16 @@ fn protect_proc(proc: &OwnedFd) -> Result<(), Failure> {
             Err(error) => return Err(Failure::isolation(doing(path), error)),
         }
     }
-    for path in ["kcore", "keys", "key-users", "timer_list", "sched_debug", "kmsg", "kpagecount", "kpageflags"] {
+    for path in [
+        "kcore",
+        "keys",
+        "key-users",
+        "timer_list",
+        "sched_debug",
+        "kmsg",
+        "kpagecount",
+        "kpageflags",
+    ] {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let null = open_tree(CWD, "/dev/null", flags).isolating(|| doing(path))?;
         match attach(null.as_fd(), proc.as_fd(), path) {
@@ -153,7 +168,8 @@ pub fn mount_sys(root: &OwnedFd) -> Result<Option<String>, Failure> {
     let doing = || "cannot mount /sys".to_owned();
     let place = provide_directory(root, "sys").isolating(doing)?;
     let full = new_mount("sysfs", &[], HARDENED | MountAttrFlags::MOUNT_ATTR_RDONLY);
-    let face = new_mount("tmpfs", &[("mode", "0755"), ("size", "64k")], HARDENED).isolating(doing)?;
+    let face =
+        new_mount("tmpfs", &[("mode", "0755"), ("size", "64k")], HARDENED).isolating(doing)?;
     attach(face.as_fd(), place.as_fd(), "").isolating(doing)?;
     let weak = match full {
         Ok(full) => {
@@ -191,7 +207,8 @@ pub fn mount_dev(root: &OwnedFd) -> Result<(), Failure> {
     let doing = || "cannot make /dev".to_owned();
     let place = provide_directory(root, "dev").isolating(doing)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let dev = new_mount("tmpfs", &[("mode", "0755"), ("size", "1m")], attributes).isolating(doing)?;
+    let dev =
+        new_mount("tmpfs", &[("mode", "0755"), ("size", "1m")], attributes).isolating(doing)?;
     attach(dev.as_fd(), place.as_fd(), "").isolating(doing)?;
     for name in NODES {
         let doing = || format!("cannot provide /dev/{name}");
@@ -262,7 +279,8 @@ fn provide_mountpoint(root: &OwnedFd, path: &str, directory: bool) -> Result<Own
     }
     let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
     let parent = provide_directory(root, parent)?;
-    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags =
+        OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match openat(&parent, name, flags | OFlags::EXCL, Bits::from(0o644)) {
         Ok(_) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),

@@ -6,54 +6,51 @@
 
 use super::mounts;
 use crate::protocol::{Doing, Failure, decode, encode};
-use crate::sys::{network, process, process::Fork};
+use crate::sys::{network, process, process::Fork, socket};
 use rustix::fs::{Mode, OFlags, open};
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use rustix::io::Errno;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Makes the namespace, and `/sys` below `root`; the text tells if `/sys` is weaker than it
 /// should be.
 pub fn make(root: &OwnedFd) -> Result<(OwnedFd, Option<String>), Failure> {
-    let (mut outcome, mut report) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
-    let (mut wait, go) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
-    match process::fork(libc::CLONE_NEWNET as u64)
-        .isolating(|| "cannot make a network namespace".into())?
-    {
+    let doing = || "cannot make a network namespace".to_owned();
+    let (ours, theirs) = socket::pair().doing(doing)?;
+    match process::fork(libc::CLONE_NEWNET as u64).isolating(doing)? {
         Fork::Child => {
-            drop((outcome, go));
-            let result: Result<Option<String>, Failure> = network::bring_loopback_up()
-                .isolating(|| "cannot bring the loopback interface up".into())
-                .and_then(|()| mounts::mount_sys(root));
-            let _ = report.write_all(&encode(&result).unwrap_or_default());
-            drop(report);
-            let _ = wait.read(&mut [0]);
+            drop(ours);
+            let outcome = furnish(root).map(|weak| (weak, current()));
+            // Not by a path below /proc: an undumpable process is opaque even to its parent.
+            let (message, namespace) = match outcome {
+                Ok((weak, Ok(namespace))) => (Ok(weak), Some(namespace)),
+                Ok((_, Err(failure))) | Err(failure) => (Err(failure), None),
+            };
+            let descriptors: Vec<_> = namespace.iter().map(AsFd::as_fd).collect();
+            let bytes = encode::<Result<Option<String>, Failure>>(&message).unwrap_or_default();
+            let _ = socket::send(theirs.as_fd(), &bytes, &descriptors);
             process::exit_now(0)
         }
         Fork::Parent(child) => {
-            drop((report, wait));
-            let mut bytes = Vec::new();
-            let _ = outcome.read_to_end(&mut bytes);
-            // By the child's number in our own /proc, which is already that of the session.
-            let path = format!("proc/{}/ns/net", child.pid);
-            let namespace = rustix::fs::openat(
-                root,
-                path,
-                OFlags::RDONLY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-            .isolating(|| "cannot open the network namespace".into());
-            drop(go);
+            drop(theirs);
+            let answer = socket::receive(ours.as_fd()).doing(doing)?;
             let _ = process::wait_for(child.pid);
-            let weak = decode::<Result<Option<String>, Failure>>(&bytes).unwrap_or_else(|_| {
-                Err(Failure::request("the process that makes the network namespace died"))
-            })?;
-            Ok((namespace?, weak))
+            let died = || {
+                Failure::isolation("the process that makes the network namespace died", Errno::IO)
+            };
+            let (bytes, mut descriptors) = answer.ok_or_else(died)?;
+            let weak = decode::<Result<Option<String>, Failure>>(&bytes)??;
+            Ok((descriptors.pop().ok_or_else(died)?, weak))
         }
     }
 }
 
+fn furnish(root: &OwnedFd) -> Result<Option<String>, Failure> {
+    network::bring_loopback_up().isolating(|| "cannot bring the loopback interface up".into())?;
+    mounts::mount_sys(root)
+}
+
 /// The namespace of this process itself.
-pub fn current() -> Result<OwnedFd, Failure> {
+fn current() -> Result<OwnedFd, Failure> {
     open("/proc/self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .isolating(|| "cannot open the network namespace".into())
 }

@@ -9,7 +9,7 @@ use super::identity::Entered;
 use crate::protocol::{Doing, Failure, FailureKind, Open, Place, Tree};
 use crate::store;
 use crate::sys::mount::{NODEV, RDONLY, set_attributes};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
@@ -106,7 +106,9 @@ fn claim(home: &OwnedFd, name: &str) -> Result<(), Failure> {
     match store::read_at(home, "boot")? {
         Some(earlier) if earlier != boot => {
             return Err(Failure::system(
-                format!("the buildroot {name} was in use when the machine went down and may be damaged"),
+                format!(
+                    "the buildroot {name} was in use when the machine went down and may be damaged"
+                ),
                 Errno::UCLEAN,
             )
             .of_kind(FailureKind::Hostile));
@@ -119,18 +121,11 @@ fn claim(home: &OwnedFd, name: &str) -> Result<(), Failure> {
 
 /// Removes the mark by which the kernel refuses an upper of a volatile mount that did not end.
 fn forgive_crash(work: &OwnedFd) -> Result<(), Failure> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let marks = match openat(work, "work/incompat", flags, Mode::empty()) {
-        Ok(marks) => marks,
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(Failure::system("cannot look at an overlay's work", error)),
-    };
-    match unlinkat(&marks, "volatile", AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(Failure::system("cannot clean an overlay's work", error)),
+    let doing = || "cannot clean an overlay's work directory".to_owned();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(work, "work", flags, Mode::empty()) {
+        Ok(inner) => store::remove_tree(&inner, "incompat").doing(doing),
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(Failure::system(doing(), error)),
     }
-    let inner = openat(work, "work", flags, Mode::empty())
-        .doing(|| "cannot clean an overlay's work".into())?;
-    unlinkat(&inner, "incompat", AtFlags::REMOVEDIR)
-        .doing(|| "cannot clean an overlay's work".into())
 }

@@ -36,7 +36,8 @@ pub fn look_up(user: &str) -> Result<User, Failure> {
 fn find(user: &str, passwd: &str, group: &str) -> Option<User> {
     let number = user.parse::<u32>().ok();
     let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
-        fields.len() >= 4 && (fields[0] == user || number.is_some() && fields[2].parse().ok() == number)
+        fields.len() >= 4
+            && (fields[0] == user || number.is_some() && fields[2].parse().ok() == number)
     });
     let Some(fields) = entry else {
         return number.map(|uid| User { uid, gid: uid, groups: Vec::new() });
@@ -88,7 +89,10 @@ mod tests {
 
     #[test]
     fn a_number_without_entry_is_a_user_without_groups() {
-        assert_eq!(find("4711", PASSWD, GROUP), Some(User { uid: 4711, gid: 4711, groups: vec![] }));
+        assert_eq!(
+            find("4711", PASSWD, GROUP),
+            Some(User { uid: 4711, gid: 4711, groups: vec![] })
+        );
         assert_eq!(find("nobody", PASSWD, GROUP), None);
     }
 }

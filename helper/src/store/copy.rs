@@ -3,9 +3,9 @@
 
 use crate::protocol::{Doing, Failure};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, chownat, fchmod, fchown,
-    fgetxattr, flistxattr, fsetxattr, futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat,
-    readlinkat, statat, symlinkat, utimensat,
+    AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, chownat, fchmod, fchown, fgetxattr,
+    flistxattr, fsetxattr, futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat,
+    statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -19,7 +19,8 @@ const OPEN: OFlags =
 /// Copies the tree `source` to the new directory `name` of `parent`.
 pub fn copy_tree(source: &OwnedFd, parent: &OwnedFd, name: &str) -> Result<(), Failure> {
     mkdirat(parent, name, Mode::from(0o700)).doing(|| format!("cannot make {name}"))?;
-    let target = openat(parent, name, OPEN, Mode::empty()).doing(|| format!("cannot open {name}"))?;
+    let target =
+        openat(parent, name, OPEN, Mode::empty()).doing(|| format!("cannot open {name}"))?;
     let root = target.try_clone().doing(|| "cannot copy a descriptor".into())?;
     let mut links = HashMap::new();
     copy_directory(source, &target, "", &root, &mut links)
@@ -86,7 +87,8 @@ fn copy_entry(
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let to = openat(target, name, flags, Mode::from(0o600))?;
             if ioctl_ficlone(&to, &from).is_err() {
-                let (mut from, mut to) = (File::from(from.try_clone().map_err(io)?), File::from(to));
+                let (mut from, mut to) =
+                    (File::from(from.try_clone().map_err(io)?), File::from(to));
                 std::io::copy(&mut from, &mut to).map_err(io)?;
                 return copy_attributes(from.as_fd(), to.as_fd(), stat);
             }

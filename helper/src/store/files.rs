@@ -143,7 +143,8 @@ pub fn write_files(root: &OwnedFd, files: &[SessionFile]) -> Result<(), Failure>
         for part in folder.split('/').filter(|part| !part.is_empty()) {
             at = make_directory_at(&at, part)?;
         }
-        let same = matches!(read_at(&at, name), Ok(Some(text)) if text.as_bytes() == &file.content[..]);
+        let same =
+            matches!(read_at(&at, name), Ok(Some(text)) if text.as_bytes() == &file.content[..]);
         if !same {
             replace_at(&at, name, &file.content, file.mode)?;
         }

@@ -28,7 +28,10 @@ pub const TRASH: &str = "trash";
 pub fn is_long(call: &StoreCall) -> bool {
     matches!(
         call,
-        StoreCall::Remove(_) | StoreCall::Copy { .. } | StoreCall::Usage(_) | StoreCall::ProbeOverlay
+        StoreCall::Remove(_)
+            | StoreCall::Copy { .. }
+            | StoreCall::Usage(_)
+            | StoreCall::ProbeOverlay
     )
 }
 
@@ -45,8 +48,7 @@ pub fn serve(
         StoreCall::Rename { from, to, exchange } => {
             let ((from_parent, from_name), (to_parent, to_name)) =
                 (files::parent(entered, from)?, files::parent(entered, to)?);
-            let flags =
-                if *exchange { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+            let flags = if *exchange { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
             renameat_with(&from_parent, from_name, &to_parent, to_name, flags)
                 .doing(|| format!("cannot rename {} to {}", from.path, to.path))?;
         }
@@ -94,10 +96,7 @@ pub fn serve(
 }
 
 /// Moves `place` into the trash of its area; its new parent and name, or nothing if it is missing.
-fn move_to_trash(
-    entered: &Entered,
-    place: &Place,
-) -> Result<Option<(OwnedFd, String)>, Failure> {
+fn move_to_trash(entered: &Entered, place: &Place) -> Result<Option<(OwnedFd, String)>, Failure> {
     let (parent, name) = match files::parent(entered, place) {
         Ok(found) => found,
         Err(failure) if failure.errno == Errno::NOENT.raw_os_error() => return Ok(None),
@@ -121,7 +120,8 @@ fn move_to_trash(
 /// Deletes what earlier helpers left in the trash.
 pub fn empty_trash(entered: &Entered, area: Area) {
     let place = Place { area, path: TRASH.into() };
-    if let (Ok(names), Ok(trash)) = (files::list(entered, &place), open_directory(entered, &place)) {
+    if let (Ok(names), Ok(trash)) = (files::list(entered, &place), open_directory(entered, &place))
+    {
         for name in names {
             // A second helper may be at it: whoever loses a race finds less to do.
             let _ = remove_tree(&trash, &name);

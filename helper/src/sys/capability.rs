@@ -102,10 +102,7 @@ pub fn get() -> Result<(u64, u64), Errno> {
     // SAFETY: header and data have the layout that version 3 asks for and outlive the call.
     check(unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) })?;
     let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-    Ok((
-        join(data[0].permitted, data[1].permitted),
-        join(data[0].effective, data[1].effective),
-    ))
+    Ok((join(data[0].permitted, data[1].permitted), join(data[0].effective, data[1].effective)))
 }
 
 fn set(permitted: u64, effective: u64, inheritable: u64) -> Result<(), Errno> {

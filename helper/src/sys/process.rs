@@ -56,9 +56,8 @@ pub fn fork(namespaces: u64) -> Result<Fork, Errno> {
     };
     // SAFETY: no CLONE_VM and no new stack: this is fork(2) with namespaces. The process has one
     // thread (see above), so no lock can be held by a thread that the child lacks.
-    let pid = check(unsafe {
-        libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>())
-    })?;
+    let pid =
+        check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
     if pid == 0 {
         return Ok(Fork::Child);
     }

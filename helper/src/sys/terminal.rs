@@ -8,8 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 pub fn open_peer(master: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: TIOCGPTPEER takes an integer and returns a new descriptor.
-    let peer =
-        check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }.into())?;
+    let peer = check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }.into())?;
     // SAFETY: the descriptor is new, nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(peer as i32) })
 }
