@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod config;
 pub mod error;
 pub mod event;
