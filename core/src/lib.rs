@@ -12,5 +12,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod operation;
+pub mod solve;
+pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

@@ -5,10 +5,20 @@
 //! hold is an error, never a warning. Which packages are chosen is the solver's affair; where
 //! `.deb` files lie, the store's.
 
+pub mod acquire;
 pub mod architecture;
 pub mod checksum;
+pub mod date;
 pub mod deb822;
+pub mod decode;
+pub mod fetch;
+pub mod index;
 pub mod relation;
+pub mod release;
+pub mod signature;
+pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod transport;
 pub mod uri;
 pub mod version;
