@@ -7,12 +7,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod buildroot;
 pub mod config;
 pub mod error;
 pub mod event;
 pub mod host;
 pub mod operation;
+pub mod solve;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};
