@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apt;
 pub mod archive;
 pub mod buildroot;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod event;
 pub mod host;
 pub mod operation;
 pub mod solve;
+pub mod state;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

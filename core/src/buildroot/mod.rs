@@ -2,4 +2,4 @@
 
 mod session;
 
-pub use session::{Exit, Run, Session, SessionOptions, Stdio};
+pub use session::{Attached, Exit, Process, Run, Session, SessionOptions, Stdio};

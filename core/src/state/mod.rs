@@ -1,0 +1,5 @@
+//! What happened: log files, stages and their times, `result.json`.
+
+mod log;
+
+pub use log::LogFile;
