@@ -504,7 +504,7 @@ impl<'a> Values<'a> {
                 };
                 archives.push((
                     ArchiveSource {
-                        uri: uri.trim_end_matches('/').to_owned(),
+                        uri: apt::plain_uri(&uri),
                         suite,
                         components,
                         architectures: entry.list("architectures", "an architecture", |name| {
