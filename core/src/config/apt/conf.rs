@@ -311,8 +311,8 @@ impl Tokens<'_> {
     /// `#` begins a comment unless one of the commands follows at once.
     fn comment(&self) -> Option<usize> {
         let rest = self.rest;
-        if rest.starts_with("/*") {
-            return Some(rest[2..].find("*/").map_or(rest.len(), |end| end + 4));
+        if let Some(inner) = rest.strip_prefix("/*") {
+            return Some(inner.find("*/").map_or(rest.len(), |end| end + 4));
         }
         let command = ["#clear", "#include", "#x-apt-configure-index"]
             .iter()

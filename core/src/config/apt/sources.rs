@@ -313,15 +313,13 @@ impl Options {
                     _ => flag().map(|yes| if yes { ByHash::Auto } else { ByHash::No }),
                 };
             }
-            "allow-insecure" | "allow-weak" | "allow-downgrade-to-insecure" => {
-                if flag() == Some(true) {
-                    warnings.push(Warning {
-                        message: format!(
-                            "{place}: {name} is not followed: the archive must be signed"
-                        ),
-                        hint: Some("`trusted=yes` takes an archive without a signature".into()),
-                    });
-                }
+            "allow-insecure" | "allow-weak" | "allow-downgrade-to-insecure"
+                if boolean(value) == Some(true) =>
+            {
+                warnings.push(Warning {
+                    message: format!("{place}: {name} is not followed: the archive must be signed"),
+                    hint: Some("`trusted=yes` takes an archive without a signature".into()),
+                });
             }
             _ => {}
         }
