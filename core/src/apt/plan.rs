@@ -94,7 +94,8 @@ impl Plan {
         self.install.iter().map(|package| package.size).sum()
     }
 
-    pub(super) fn counted(&self) -> String {
+    /// How much it is, for people.
+    pub fn counted(&self) -> String {
         let count = |number: usize| match number {
             1 => "1 package".to_owned(),
             number => format!("{number} packages"),

@@ -67,6 +67,28 @@ impl Keys {
                     })?);
                 }
             }
+            Keyring::Any(keyrings) => {
+                let mut failed = None;
+                for keyring in keyrings {
+                    match Keys::load(keyring, &builtin as &dyn Fn(&str) -> Option<&'static [u8]>) {
+                        Ok(part) => {
+                            let good = |cert: &Cert| {
+                                part.allowed.is_empty()
+                                    || cert
+                                        .keys()
+                                        .any(|key| part.allowed.contains(&key.key().fingerprint()))
+                            };
+                            keys.certs.extend(part.certs.iter().filter(|cert| good(cert)).cloned());
+                            let and = if keys.origin.is_empty() { "" } else { ", " };
+                            keys.origin = format!("{}{and}{}", keys.origin, part.origin);
+                        }
+                        Err(error) => failed = Some(error),
+                    }
+                }
+                if let Some(error) = failed.filter(|_| keys.certs.is_empty()) {
+                    return Err(error);
+                }
+            }
             Keyring::Inline(text) => {
                 keys.origin = "the key in the config".into();
                 keys.add(text.as_bytes(), "the key in the config")?;
