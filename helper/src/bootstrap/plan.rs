@@ -1,0 +1,192 @@
+//! What is to be done, as data.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::dpkgdb::{self, Identity, Summary, alternatives, satisfied};
+use crate::unpack;
+
+/// The package set and everything else that decides what the tree will be.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The native architecture.
+    pub architecture: String,
+    /// Further architectures, in the order of `dpkg --add-architecture`.
+    pub foreign_architectures: Vec<String>,
+    /// Every package, in the order in which apt would install them if that is known.
+    pub packages: Vec<PlannedPackage>,
+    /// `SOURCE_DATE_EPOCH` for maintainer scripts, in seconds since 1970.
+    pub source_date_epoch: u64,
+    /// Files that no package brings: the list of sources, `hostname`, and the like. They are
+    /// written before the packages come.
+    pub files: Vec<PlannedFile>,
+}
+
+/// One package of a [`Plan`].
+#[derive(Clone, Debug)]
+pub struct PlannedPackage {
+    /// Exactly which.
+    pub identity: Identity,
+    /// Only a dependency of what was asked for: apt may remove it when nothing needs it.
+    pub auto: bool,
+}
+
+/// One file of a [`Plan`].
+#[derive(Clone, Debug)]
+pub struct PlannedFile {
+    /// Path in the root, without a leading slash.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Content.
+    pub data: Vec<u8>,
+}
+
+/// The stages of a bootstrap, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Directories and files before the first package.
+    Skeleton,
+    /// Packages into the tree.
+    Unpack,
+    /// dpkg's database.
+    Database,
+    /// `preinst install`.
+    Preinst,
+    /// `dpkg --configure`.
+    Configure,
+    /// Removing traces of time and machine.
+    Tidy,
+}
+
+/// Why a bootstrap failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A package could not be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] unpack::Error),
+    /// dpkg's database could not be written.
+    #[error(transparent)]
+    Database(#[from] dpkgdb::Error),
+    /// A program in the root failed; its output was given to whoever ran it.
+    #[error("“{command}” in the new root {how}")]
+    Program {
+        /// The command line.
+        command: String,
+        /// “ended with status 1”, “was killed by signal 9”.
+        how: String,
+    },
+    /// A program in the root could not be started.
+    #[error("cannot start “{command}” in the new root: {source}")]
+    Start {
+        /// The command line.
+        command: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of the tree could not be made, changed or removed.
+    #[error("cannot {doing} /{path} in the new root: {source}")]
+    Tree {
+        /// The verb.
+        doing: &'static str,
+        /// Path in the root, without a leading slash.
+        path: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The packages are not those of the plan.
+    #[error("{0}")]
+    Plan(String),
+}
+
+impl Error {
+    pub(super) fn tree(doing: &'static str, path: &str, source: impl Into<std::io::Error>) -> Self {
+        Self::Tree { doing, path: path.into(), source: source.into() }
+    }
+}
+
+/// A failure of the database while a package is added, in the room of the unpacker.
+pub(super) fn database_problem(package: &str, error: &dpkgdb::Error) -> unpack::Error {
+    unpack::Error::new(
+        format!("package {package}"),
+        unpack::Problem::Io {
+            doing: "record it in dpkg's database".into(),
+            source: std::io::Error::other(error.to_string()),
+        },
+    )
+}
+
+impl Plan {
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.packages.iter().any(|package| package.identity.name == name)
+    }
+
+    /// Whether a package of the set turns the tree into one with a merged /usr when it is
+    /// configured (bookworm), while others still bring files in `/bin` and `/lib`.
+    pub(super) fn makes_merged_usr(&self) -> bool {
+        self.has("usrmerge") || self.has("usr-is-merged")
+    }
+
+    /// Every planned package is there, and no other.
+    pub(super) fn check_complete(&self, summaries: &[Summary]) -> Result<(), Error> {
+        let planned: BTreeSet<&Identity> = self.packages.iter().map(|one| &one.identity).collect();
+        let found: BTreeSet<&Identity> = summaries.iter().map(|one| &one.identity).collect();
+        if let Some(missing) = planned.difference(&found).next() {
+            return Err(Error::Plan(format!("the package {missing} never arrived")));
+        }
+        if let Some(extra) = found.difference(&planned).next() {
+            return Err(Error::Plan(format!("the package {extra} is not in the package set")));
+        }
+        Ok(())
+    }
+
+    /// The place of a package: essential ones first, then the order of the plan.
+    pub(super) fn position(&self, identity: &Identity, early: &BTreeSet<String>) -> usize {
+        let place = self
+            .packages
+            .iter()
+            .position(|package| package.identity == *identity)
+            .unwrap_or(self.packages.len());
+        if early.contains(&identity.name) { place } else { place + self.packages.len() }
+    }
+}
+
+/// The essential packages and all that they depend on: the first stage of a bootstrap with
+/// apt. In a fixed set each clause is satisfied by its first alternative that is in it.
+pub(super) fn early_packages(summaries: &[Summary]) -> BTreeSet<String> {
+    let by_name: HashMap<&str, &Summary> =
+        summaries.iter().map(|one| (one.identity.name.as_str(), one)).collect();
+    let mut providers: HashMap<&str, Vec<&Summary>> = HashMap::new();
+    for summary in summaries {
+        for clause in alternatives(summary.stanza.text("Provides").unwrap_or_default()) {
+            for provided in clause {
+                providers.entry(provided.name).or_default().push(summary);
+            }
+        }
+    }
+    let mut early = BTreeSet::new();
+    let mut todo: Vec<&Summary> =
+        summaries.iter().filter(|one| one.stanza.text("Essential") == Some("yes")).collect();
+    while let Some(summary) = todo.pop() {
+        if !early.insert(summary.identity.name.clone()) {
+            continue;
+        }
+        for field in ["Pre-Depends", "Depends"] {
+            for clause in alternatives(summary.stanza.text(field).unwrap_or_default()) {
+                let real = clause.iter().find_map(|one| {
+                    by_name.get(one.name).filter(|found| satisfied(one, &found.identity))
+                });
+                let chosen = real.or_else(|| {
+                    clause.iter().find_map(|one| {
+                        let all = providers.get(one.name)?;
+                        // One that is wanted anyway satisfies it without another.
+                        all.iter().find(|one| early.contains(&one.identity.name)).or(all.first())
+                    })
+                });
+                todo.extend(chosen);
+            }
+        }
+    }
+    early
+}

@@ -1,0 +1,288 @@
+//! Unpacks one package.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use md5::{Digest, Md5};
+
+use super::claims::{Claim, Claimant, Claims};
+use super::deb::{Control, DebReader};
+use super::error::{Error, Problem, shown};
+use super::path::{Absolute, clean, split};
+use super::place::{Budget, Limits, Placed, Placer, Watch};
+use super::tarstream::{Entry, Kind, TarStream};
+use super::tree::Tree;
+use crate::dpkgdb::Identity;
+
+/// Unpacks packages into one tree; may be used by several threads at once.
+#[derive(Debug)]
+pub struct Unpacker<'a> {
+    tree: Tree<'a>,
+    claims: Claims,
+    cancel: &'a AtomicBool,
+}
+
+/// A package that is in the tree.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// Its control files.
+    pub control: Control,
+    /// Its paths as dpkg lists them, `/.` first, in the order of the archive.
+    pub files: Vec<Vec<u8>>,
+    /// Its conffiles that are in the archive, absolute.
+    pub conffiles: Vec<Vec<u8>>,
+    /// The content of `md5sums`, made here if the package brings none.
+    pub generated_md5sums: Option<Vec<u8>>,
+    /// Bytes of file content.
+    pub bytes: u64,
+    /// Its directories (clean paths) and their times in the archive.
+    pub(crate) directories: Vec<(Vec<u8>, i64)>,
+    /// Directories (clean paths) in which it made something that is no directory.
+    pub(crate) filled: HashSet<Vec<u8>>,
+}
+
+impl<'a> Unpacker<'a> {
+    /// Unpacks into the directory `root`; stops soon after `cancel` is set.
+    pub fn new(root: BorrowedFd<'a>, cancel: &'a AtomicBool) -> Self {
+        Self::with_tree(Tree::new(root), cancel)
+    }
+
+    /// As [`Unpacker::new`], into a tree with options.
+    pub fn with_tree(tree: Tree<'a>, cancel: &'a AtomicBool) -> Self {
+        Self { tree, claims: Claims::default(), cancel }
+    }
+
+    /// The tree that is filled.
+    pub fn tree(&self) -> &Tree<'a> {
+        &self.tree
+    }
+
+    /// Which package lost which of its paths to one that replaces it. Complete after all
+    /// packages are unpacked; these paths are not in dpkg's list of the package's files.
+    pub fn lost_paths(&self) -> Vec<(Identity, Vec<u8>)> {
+        self.claims.lost()
+    }
+
+    /// Unpacks one `.deb`. Conffiles get the suffix `.dpkg-new`, as by `dpkg --unpack`.
+    ///
+    /// # Errors
+    /// See [`Problem`]. The tree is then incomplete, and so are the claims: throw both away.
+    pub fn unpack_deb(
+        &self,
+        deb: impl Read,
+        expected: &Identity,
+        limits: Option<Limits>,
+    ) -> Result<Unpacked, Error> {
+        let subject = format!("package {}", expected.name);
+        let mut reader = DebReader::open(deb, &subject)?;
+        let fail = |problem| Error::new(&subject, problem);
+        let identity = reader.control.identity.clone();
+        if identity != *expected {
+            return Err(fail(Problem::WrongIdentity {
+                expected: expected.to_string(),
+                found: identity.to_string(),
+            }));
+        }
+        let control = &reader.control;
+        let installed_size =
+            control.stanza.text("Installed-Size").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let conffiles = control.conffiles().map_err(|problem| fail(problem).in_member("conffiles"))?;
+        let mut job = Job {
+            placer: Placer::new(&self.tree),
+            claims: &self.claims,
+            claimant: self.claims.register(&identity, &control.stanza),
+            cancel: self.cancel,
+            budget: Budget::new(limits.unwrap_or_else(|| Limits::for_package(installed_size))),
+            sums: control.file("md5sums").is_none().then(String::new),
+            conffiles: conffiles.into_iter().map(|path| (path, false)).collect(),
+            files: Vec::new(),
+            own: HashSet::new(),
+            directories: Vec::new(),
+            filled: HashSet::new(),
+            bytes: 0,
+        };
+        let member = reader.data_member().to_owned();
+        let in_data = |problem| fail(problem).in_member(&member);
+        let mut stream = reader.data()?;
+        while let Some(entry) = stream.next().map_err(in_data)? {
+            job.place(&entry, &mut stream).map_err(|problem| in_data(problem).at(&entry.name))?;
+        }
+        stream.finish().map_err(in_data)?;
+        let Job { sums, conffiles, files, directories, filled, bytes, .. } = job;
+        let control = reader.finish()?;
+        // In the order of the file, which is the order of the field in dpkg's status.
+        let in_order = control.conffiles().map_err(fail)?;
+        let conffiles =
+            in_order.into_iter().filter(|path| conffiles.get(path) == Some(&true)).collect();
+        Ok(Unpacked {
+            control,
+            files,
+            conffiles,
+            generated_md5sums: sums.map(String::into_bytes),
+            bytes,
+            directories,
+            filled,
+        })
+    }
+}
+
+/// The state of one package's unpacking.
+struct Job<'t, 'a> {
+    placer: Placer<'t, 'a>,
+    claims: &'t Claims,
+    claimant: Claimant,
+    cancel: &'t AtomicBool,
+    budget: Budget,
+    /// The md5sums file in the making, if the package has none.
+    sums: Option<String>,
+    /// Absolute path, and whether it was in the archive.
+    conffiles: HashMap<Vec<u8>, bool>,
+    files: Vec<Vec<u8>>,
+    /// Regular files (clean paths) that this package made: what its hard links may name.
+    own: HashSet<Vec<u8>>,
+    directories: Vec<(Vec<u8>, i64)>,
+    filled: HashSet<Vec<u8>>,
+    bytes: u64,
+}
+
+impl Job<'_, '_> {
+    fn place<R: Read>(
+        &mut self,
+        entry: &Entry,
+        stream: &mut TarStream<R>,
+    ) -> Result<(), Problem> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Problem::Cancelled);
+        }
+        self.budget.entry()?;
+        let path = clean(&entry.name, Absolute::Refuse)?;
+        let listed = if path.is_empty() { b"/.".to_vec() } else { [b"/", &path[..]].concat() };
+        match entry.kind {
+            Kind::Directory => {
+                self.placer.directory(&path, entry)?;
+                self.files.push(listed);
+                self.directories.push((path, entry.mtime.0));
+                return Ok(());
+            }
+            Kind::CharDevice | Kind::BlockDevice => {
+                return Err(Problem::Refused(
+                    "it is a device node, which no Debian package may contain (Policy §10.6)".into(),
+                ));
+            }
+            _ if path.is_empty() => {
+                return Err(Problem::malformed("the root of the archive is no directory"));
+            }
+            _ => {}
+        }
+        let mut target = path.clone();
+        if let Some(seen) = self.conffiles.get_mut(&listed) {
+            *seen = true;
+            target.extend_from_slice(b".dpkg-new");
+        }
+        let claim = self.claims.claim(&path, self.claimant);
+        match claim {
+            Claim::Granted => {}
+            Claim::TakenOver => self.placer.remove(&target)?,
+            Claim::Yielded => return Ok(()),
+            Claim::Conflict(owner) => return Err(Problem::Conflict { owner }),
+        }
+        let placed = match entry.kind {
+            Kind::File => self.file(&path, &target, entry, stream)?,
+            Kind::Symlink => {
+                let placed = self.placer.symlink(&target, entry)?;
+                if placed == Placed::Occupied
+                    && self.placer.existing_link(&target)?.as_deref() == Some(&entry.link[..])
+                {
+                    // A link into a merged /usr that was made ahead of its package.
+                    self.placer.set_link_metadata(&target, entry)?;
+                    Placed::New
+                } else {
+                    placed
+                }
+            }
+            Kind::HardLink => self.hard_link(&path, &target, entry)?,
+            Kind::Fifo => self.placer.fifo(&target, entry)?,
+            // Both returned above.
+            Kind::Directory | Kind::CharDevice | Kind::BlockDevice => Placed::New,
+        };
+        if placed == Placed::Occupied {
+            // A package that replaces this one may have come between the claim and now.
+            if !self.claims.owns(&path, self.claimant) {
+                return Ok(());
+            }
+            return Err(Problem::Refused(format!(
+                "{} is in the tree already and belongs to no package",
+                shown(&target)
+            )));
+        }
+        let (parent, _) = split(&path);
+        if !self.filled.contains(parent) {
+            self.filled.insert(parent.to_vec());
+        }
+        self.files.push(listed);
+        Ok(())
+    }
+
+    fn file<R: Read>(
+        &mut self,
+        path: &[u8],
+        target: &[u8],
+        entry: &Entry,
+        stream: &mut TarStream<R>,
+    ) -> Result<Placed, Problem> {
+        struct Sum(Md5);
+        impl Watch for Sum {
+            fn see(&mut self, part: &[u8]) {
+                self.0.update(part);
+            }
+        }
+        let Self { placer, budget, cancel, .. } = self;
+        // dpkg's own md5sums leave out conffiles: their sums are in the status.
+        let placed = match &mut self.sums {
+            Some(sums) if path == target => {
+                let mut sum = Sum(Md5::new());
+                let placed = placer.file(target, entry, stream, budget, &mut sum, cancel)?;
+                let _ = writeln!(sums, "{}  {}", hex(&sum.0.finalize()), String::from_utf8_lossy(path));
+                placed
+            }
+            _ => placer.file(target, entry, stream, budget, &mut (), cancel)?,
+        };
+        self.bytes += entry.size;
+        self.own.insert(path.to_vec());
+        Ok(placed)
+    }
+
+    fn hard_link(&mut self, path: &[u8], target: &[u8], entry: &Entry) -> Result<Placed, Problem> {
+        let mut first = clean(&entry.link, Absolute::Refuse).map_err(|problem| match problem {
+            Problem::Escape(_) => Problem::Escape(format!(
+                "it is a hard link to {}, outside the package",
+                shown(&entry.link)
+            )),
+            other => other,
+        })?;
+        if !self.own.contains(&first) {
+            return Err(Problem::Refused(format!(
+                "it is a hard link to {}, which is no file that came before it in the package",
+                shown(&entry.link)
+            )));
+        }
+        if self.conffiles.contains_key(&[b"/", &first[..]].concat()) {
+            first.extend_from_slice(b".dpkg-new");
+        }
+        let placed = self.placer.hard_link(target, &first)?;
+        self.own.insert(path.to_vec());
+        Ok(placed)
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
