@@ -61,6 +61,8 @@ struct Running {
 struct Keeper {
     inherited: Inherited,
     network: OwnedFd,
+    /// The tree alone, without what is mounted in it.
+    bare: OwnedFd,
     running: Vec<Running>,
 }
 
@@ -98,6 +100,7 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
         .isolating(|| format!("cannot set the host name {}", open.hostname))?;
     let tree = inherited.tree.try_clone().doing(|| "cannot copy a descriptor".into())?;
     let root = mounts::attach_root(tree)?;
+    let bare = mounts::bare_copy(&root)?;
     warnings.extend(mounts::mount_proc(&root, inherited.mode, open.accept_weak)?);
     let (network, weak_sys) = network::make(&root)?;
     if let Some(weak) = weak_sys {
@@ -115,7 +118,7 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
     inherited.binds.clear();
     let opened = Reply::Opened { session: inherited.number, warnings };
     answer(&inherited.replies, &opened);
-    Ok(Keeper { inherited, network, running: Vec::new() })
+    Ok(Keeper { inherited, network, bare, running: Vec::new() })
 }
 
 fn answer(replies: &OwnedFd, reply: &Reply) {
@@ -141,7 +144,11 @@ impl Keeper {
                 PollFd::new(&self.inherited.requests, PollFlags::IN),
                 PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
             ];
-            set.extend(self.running.iter().map(|r| PollFd::new(&r.replies, PollFlags::IN)));
+            // A job reads what its caller says by itself; only the caller's end matters here.
+            set.extend(self.running.iter().map(|running| {
+                let flags = if running.is_command { PollFlags::IN } else { PollFlags::empty() };
+                PollFd::new(&running.replies, flags)
+            }));
             match poll(&mut set, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => process::exit_now(1),
@@ -209,8 +216,14 @@ impl Keeper {
             Command::Run(run) => {
                 self.start(&run, &descriptors, &replies).map(|pid| Some((pid, true)))
             }
-            Command::Job(job) => work::start(&job, descriptors, &replies, &self.network)
-                .map(|pid| Some((pid, false))),
+            Command::Job(job) => {
+                let around = work::Surroundings {
+                    bare: &self.bare,
+                    network: &self.network,
+                    mode: self.inherited.mode,
+                };
+                work::start(&job, descriptors, &replies, &around).map(|pid| Some((pid, false)))
+            }
             Command::Detach { target } => {
                 mounts::detach(&String::from_utf8_lossy(&target))?;
                 answer(&replies, &Reply::Done);
@@ -246,10 +259,15 @@ impl Keeper {
     fn from_caller(&mut self, index: usize) {
         let Some(running) = self.running.get(index) else { return };
         let pid = running.pid;
+        if !running.is_command {
+            signal(pid, libc::SIGKILL);
+            self.running.swap_remove(index);
+            return;
+        }
         match socket::receive(running.replies.as_fd()) {
             Ok(Some((bytes, _))) => match decode::<Control>(&bytes) {
                 Ok(Control::Signal(number)) => signal_group(pid, number),
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             },
             Ok(None) | Err(_) => {
                 signal_group(pid, libc::SIGKILL);

@@ -117,6 +117,14 @@ impl<'a> Bootstrap<'a> {
     ) -> Result<(), Error> {
         let staged = self.unpack(arrivals, events)?;
         staged.configure(runner, events)?;
+        self.tidy(events)
+    }
+
+    /// The last stage.
+    ///
+    /// # Errors
+    /// A file cannot be changed or removed.
+    pub fn tidy(&self, events: &mut (dyn FnMut(Event) + Send)) -> Result<(), Error> {
         events(Event::Stage(Stage::Tidy));
         tidy::tidy(self.root)
     }

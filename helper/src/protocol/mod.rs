@@ -267,6 +267,17 @@ pub struct Run {
 pub enum Control {
     /// Send a signal to the command's process group.
     Signal(i32),
+    /// A package file for [`Job::Bootstrap`], checked against the index. Descriptors: the file.
+    Package {
+        /// Name.
+        name: String,
+        /// Version.
+        version: String,
+        /// Architecture.
+        architecture: String,
+    },
+    /// No more packages will come.
+    End,
 }
 
 /// Work that a process forked from the keeper does on the files of the root.
@@ -306,6 +317,40 @@ pub enum Job {
         /// What.
         path: Bytes,
     },
+    /// Fill the empty tree with packages, which come as [`Control::Package`]. Descriptors: the
+    /// [`BootstrapPlan`] encoded in a file, the log of the programs that run.
+    Bootstrap,
+    /// Write the tree as a tar stream. Descriptors: output.
+    Export {
+        /// Later modification times become this one, seconds since 1970.
+        epoch: i64,
+        /// Paths without `./` that are left out with all below.
+        exclude: Vec<String>,
+        /// Level and threads of zstd; without it plain tar.
+        compression: Option<(i32, u32)>,
+    },
+    /// Fill the empty tree from a tar stream, plain or compressed. Descriptors: input.
+    Import {
+        /// Name of the archive, for messages.
+        name: String,
+    },
+}
+
+/// What [`Job::Bootstrap`] makes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct BootstrapPlan {
+    /// The native architecture.
+    pub architecture: String,
+    /// Every package: name, version, architecture, and whether it is there only as a dependency.
+    pub packages: Vec<(String, String, String, bool)>,
+    /// `SOURCE_DATE_EPOCH` for maintainer scripts, seconds since 1970.
+    pub epoch: u64,
+    /// Files that no package brings, written before the packages come.
+    pub files: Vec<SessionFile>,
+    /// Files that are there only while maintainer scripts run.
+    pub passing_files: Vec<SessionFile>,
+    /// Threads that unpack.
+    pub threads: u32,
 }
 
 /// One entry of a directory.
@@ -352,6 +397,19 @@ pub enum Reply {
     Missing,
     /// A number: bytes.
     Number(u64),
+    /// A stage of a long job begins.
+    Stage(String),
+    /// A package was unpacked.
+    Unpacked {
+        /// Name.
+        name: String,
+        /// Version.
+        version: String,
+        /// Architecture.
+        architecture: String,
+        /// Packages done so far.
+        done: u64,
+    },
     /// A regular file, as descriptor.
     File {
         /// Size in bytes.

@@ -26,6 +26,14 @@ pub fn attach_root(tree: OwnedFd) -> Result<OwnedFd, Failure> {
     Ok(tree)
 }
 
+/// A detached copy of the root's own mount, taken before anything is mounted in it.
+pub fn bare_copy(root: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(root, "", flags).isolating(|| "cannot copy the root's mount".into())
+}
+
 fn attach(tree: BorrowedFd<'_>, at: BorrowedFd<'_>, path: &str) -> Result<(), Errno> {
     let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     if path.is_empty() {
