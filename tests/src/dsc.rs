@@ -344,11 +344,10 @@ impl Source {
             dsc = String::from_utf8_lossy(&key.clear_sign(dsc.as_bytes())).into_owned();
         }
         files.retain(|(name, _)| {
-            let outside = matches!(
-                self.hostile.iter().find(|w| matches!(w,
-                Hostile::NamesFileOutside(n, _) if n == name)),
-                Some(_)
-            );
+            let outside = self
+                .hostile
+                .iter()
+                .any(|w| matches!(w, Hostile::NamesFileOutside(n, _) if n == name));
             !outside
         });
         if self.hostile.contains(&Hostile::MissingFile) {

@@ -24,11 +24,10 @@ pub struct User {
 }
 
 /// The variables of the calling environment that commands of a test keep.
-const KEPT: [&str; 8] = [
+const KEPT: [&str; 7] = [
     "DEBMOCK_HELPER",
     "DEBMOCK_BIN",
     "DEBMOCK_ORACLE_CACHE",
-    "DEBMOCK_SKIPPED",
     "RUST_BACKTRACE",
     "LLVM_PROFILE_FILE",
     "http_proxy",
