@@ -23,4 +23,5 @@ pub mod machine;
 pub mod oracle;
 pub mod server;
 pub mod tarball;
+pub mod tiny;
 pub mod user;
