@@ -70,6 +70,12 @@ pub enum Lie {
     DebTruncated(String, usize),
     /// The index has that name of file for that package, such as `../../etc/passwd`.
     DebFilename(String, String),
+    /// `Sources` lists, for each source, one more file of that name, such as `../../etc/passwd`.
+    SourceFilename(String),
+    /// `Sources` has that directory for each source, such as `../../etc`.
+    SourceDirectory(String),
+    /// `Sources` has other hashes for the files of each source than their bytes have.
+    SourceHash,
     /// One byte of each index file is flipped after the Release file was written.
     IndexHash,
     /// The Release file says another size for each index.
@@ -386,10 +392,20 @@ impl ArchiveBuilder {
                     field.0 = "Package".into();
                 }
             }
+            let mut files = source.files.clone();
+            let mut directory = directory;
+            for lie in &self.lies {
+                match lie {
+                    Lie::SourceFilename(name) => files.push((name.clone(), b"pwned\n".to_vec())),
+                    Lie::SourceDirectory(other) => directory = other.clone(),
+                    // the same size, so that it is the hash that tells
+                    Lie::SourceHash => files.iter_mut().for_each(|f| f.1.reverse()),
+                    _ => {}
+                }
+            }
             fields.push(("Directory".into(), directory));
             let mut list = |name: &str, sum: &dyn Fn(&[u8]) -> String| {
-                let lines: String = source
-                    .files
+                let lines: String = files
                     .iter()
                     .map(|(file, bytes)| format!("\n {} {} {file}", sum(bytes), bytes.len()))
                     .collect();

@@ -106,10 +106,7 @@ impl Area {
     pub fn leftovers(&self) -> Vec<String> {
         let mut mark = OsString::from(format!("{MARK}="));
         mark.push(&self.path);
-        let mut left = processes(|process| {
-            let environment = fs::read(process.join("environ")).unwrap_or_default();
-            environment.split(|b| *b == 0).any(|variable| variable == mark.as_bytes())
-        });
+        let mut left = processes(|process| has_variables(process, &[mark.as_bytes()]));
         left.extend(mounts(&self.path.to_string_lossy()));
         left
     }
@@ -146,6 +143,25 @@ impl Drop for Area {
             assert!(!self.path.exists(), "{} could not be removed", self.path.display());
         }
     }
+}
+
+/// Processes that this test started and that still run, known by the variables that nextest sets:
+/// for tests that use the library in their own process, whose helper gets no mark of an area.
+/// Empty under another test runner.
+pub fn leftovers_of_this_test() -> Vec<String> {
+    let names = ["NEXTEST_RUN_ID", "NEXTEST_BINARY_ID", "NEXTEST_TEST_NAME"];
+    let variables: Option<Vec<String>> =
+        names.iter().map(|n| std::env::var(n).ok().map(|value| format!("{n}={value}"))).collect();
+    let Some(variables) = variables else { return Vec::new() };
+    let variables: Vec<&[u8]> = variables.iter().map(|v| v.as_bytes()).collect();
+    processes(|process| has_variables(process, &variables))
+}
+
+/// Whether a process was started with all these variables, whatever it did to them since.
+fn has_variables(process: &Path, wanted: &[&[u8]]) -> bool {
+    let environment = fs::read(process.join("environ")).unwrap_or_default();
+    let has = |w: &[u8]| environment.split(|b| *b == 0).any(|variable| variable == w);
+    !environment.is_empty() && wanted.iter().all(|w| has(w))
 }
 
 /// What is left of debmock on this machine, whoever started it: processes named `debmock` or

@@ -401,6 +401,54 @@ fn apt_refuses_packages_that_are_not_what_the_index_says() {
 }
 
 #[test]
+fn apt_refuses_sources_that_are_not_what_the_index_says() {
+    or_skip!(oracle::need_from("apt-get", "apt"));
+    for lie in [
+        Lie::SourceHash,
+        Lie::SourceFilename("../../outside".into()),
+        Lie::SourceDirectory("../../etc".into()),
+    ] {
+        let area = Area::new();
+        let source = Source::new("greeter", "1.0-1", Format::Quilt).build();
+        let builder = ArchiveBuilder::new("bookworm").source(source).lie(lie.clone());
+        let archive = builder.write(&area.path().join("archive"));
+        let line = archive.source_line().replacen("deb ", "deb-src ", 1);
+        let update = apt(&area, &line, &["update"]);
+        assert!(update.status.success(), "{lie:?}: {}", said(&update));
+        let source = apt(&area, &line, &["source", "--download-only", "greeter"]);
+        assert!(!source.status.success(), "{lie:?}: {}", said(&source));
+    }
+}
+
+#[test]
+fn escapes_of_sources_are_in_the_tarball() {
+    let source = Source::new("greeter", "1.0-1", Format::Quilt)
+        .compression(Compression::Plain)
+        .hostile(dsc::Hostile::AbsolutePath("/tmp/pwned".into()))
+        .hostile(dsc::Hostile::DotDot("../../pwned".into()))
+        .hostile(dsc::Hostile::SymlinkThenWrite("/tmp".into()))
+        .hostile(dsc::Hostile::DebianSymlink("/tmp".into()))
+        .hostile(dsc::Hostile::HardlinkOutside("/etc/shadow".into()))
+        .build();
+    let (name, bytes) = &source.files[1];
+    assert_eq!(name, "greeter_1.0.orig.tar");
+    let names: Vec<_> = tar::Archive::new(bytes.as_slice())
+        .entries()
+        .unwrap()
+        .map(|e| String::from_utf8_lossy(&e.unwrap().path_bytes()).into_owned())
+        .collect();
+    for path in [
+        "/tmp/pwned",
+        "greeter-1.0/../../pwned",
+        "greeter-1.0/escape/pwned",
+        "greeter-1.0/debian",
+        "greeter-1.0/stolen",
+    ] {
+        assert!(names.iter().any(|n| n == path), "{path} is not among {names:?}");
+    }
+}
+
+#[test]
 fn a_mirror_moves_on_under_the_same_path() {
     let area = Area::new();
     let root = area.path().join("archive");

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use debmock_tests::area::{Area, SmallDisk, nothing_within};
+use debmock_tests::area::{Area, SmallDisk, leftovers_of_this_test, nothing_within};
 use debmock_tests::machine::{self, run};
 use debmock_tests::user::User;
 use debmock_tests::{or_skip, oracle, skip};
@@ -66,6 +66,23 @@ fn processes_that_stay_behind_are_found() {
     child.kill().unwrap();
     child.wait().unwrap();
     area.assert_nothing_left();
+}
+
+#[test]
+fn processes_of_this_test_are_found_without_a_mark() {
+    if std::env::var_os("NEXTEST_TEST_NAME").is_none() {
+        skip!("only nextest names the running test to its processes");
+    }
+    assert!(leftovers_of_this_test().is_empty());
+    let mut child = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
+    nothing_within(Duration::from_secs(5), || {
+        let left = leftovers_of_this_test();
+        let seen = left.iter().any(|l| l.contains("sleep 600"));
+        if seen { Vec::new() } else { vec![format!("not seen yet, only {left:?}")] }
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    nothing_within(Duration::from_secs(5), leftovers_of_this_test);
 }
 
 #[test]
