@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bootstrap;
 pub mod buildroot;
 pub mod config;
 pub mod error;

@@ -252,8 +252,21 @@ impl Session {
         Ok((exit, output))
     }
 
-    fn job(&self, job: Job, descriptors: &[BorrowedFd<'_>]) -> Result<Channel> {
+    pub(crate) fn job(&self, job: Job, descriptors: &[BorrowedFd<'_>]) -> Result<Channel> {
         Ok(self.keeper.request(&Command::Job(Box::new(job)), descriptors)?)
+    }
+
+    /// Carries out a job that answers with nothing but its end.
+    pub(crate) fn work(
+        &self,
+        job: Job,
+        descriptors: &[BorrowedFd<'_>],
+        scope: &Scope,
+    ) -> Result<()> {
+        match crate::store::wait(&self.job(job, descriptors)?, scope)? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(&other).into()),
+        }
     }
 
     /// Writes a file inside, in one step, with parents of mode 0755.

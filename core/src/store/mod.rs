@@ -4,6 +4,8 @@
 //! that belong to the roots' ids live in *zones*, one for each id map, and are touched only by the
 //! helper, through [`Zone`].
 
+pub mod layer;
 mod zone;
 
+pub(crate) use zone::wait;
 pub use zone::{Held, Places, Zone, ZoneOptions};

@@ -84,20 +84,13 @@ impl<'a> Bootstrap<'a> {
             database.add(unpacked).map_err(|error| plan::database_problem(&name, &error))
         };
         let mut report = |progress| events(Event::Unpacked(progress));
-        unpack_all(
-            &unpacker,
-            arrivals,
-            self.threads,
-            first,
-            self.cancel,
-            &each,
-            &mut report,
-        )?;
+        unpack_all(&unpacker, arrivals, self.threads, first, self.cancel, &each, &mut report)?;
         events(Event::Stage(Stage::Database));
         let summaries = database.summaries();
         self.plan.check_complete(&summaries)?;
         let early = plan::early_packages(&summaries);
-        database.finish(&unpacker.lost_paths(), &|identity| self.plan.position(identity, &early))?;
+        database
+            .finish(&unpacker.lost_paths(), &|identity| self.plan.position(identity, &early))?;
         skeleton::write_extended_states(self.root, self.plan)?;
         times.apply(unpacker.tree(), |identity| {
             early.contains(&identity.name).then(|| self.plan.position(identity, &early))

@@ -71,8 +71,7 @@ impl<'a> Database<'a> {
         {
             write(&self.info, INFO, &format!("{name}.md5sums"), 0o644, None, sums)?;
         }
-        let interests =
-            unpacked.control.file("triggers").map(|file| Interest::parse(&file.data));
+        let interests = unpacked.control.file("triggers").map(|file| Interest::parse(&file.data));
         let record = Record {
             scripts: unpacked.control.files.iter().map(|file| file.name.clone()).collect(),
             identity: unpacked.control.identity.clone(),
@@ -163,9 +162,11 @@ fn info_name(stanza: &Stanza, identity: &Identity) -> String {
 }
 
 pub(crate) fn open_dir(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Error> {
-    Tree::new(root)
-        .open_dir(path.as_bytes())
-        .map_err(|error| Error::Io { doing: "open", path: format!("/{path}"), source: error.into() })
+    Tree::new(root).open_dir(path.as_bytes()).map_err(|error| Error::Io {
+        doing: "open",
+        path: format!("/{path}"),
+        source: error.into(),
+    })
 }
 
 /// Reads a regular file of the root, at most 256 MiB, through no link in its last component.

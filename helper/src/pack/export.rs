@@ -196,8 +196,7 @@ impl<W: Write> Exporter<'_, W> {
             }
             FileType::Fifo => self.header(&self.entry(path, FIFO, stat)),
             FileType::CharacterDevice | FileType::BlockDevice => {
-                let kind =
-                    if kind == FileType::BlockDevice { BLOCK_DEVICE } else { CHAR_DEVICE };
+                let kind = if kind == FileType::BlockDevice { BLOCK_DEVICE } else { CHAR_DEVICE };
                 let mut entry = self.entry(path, kind, stat);
                 entry.device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
                 self.header(&entry)
@@ -218,8 +217,7 @@ impl<W: Write> Exporter<'_, W> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(parent, name, flags, Mode::empty())
             .map_err(|error| read_error("open", path, error))?;
-        let opened =
-            rustix::fs::fstat(&fd).map_err(|error| read_error("look at", path, error))?;
+        let opened = rustix::fs::fstat(&fd).map_err(|error| read_error("look at", path, error))?;
         let changed = || Error::Changed { path: shown(path) };
         if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
             return Err(changed());

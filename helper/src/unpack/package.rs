@@ -89,7 +89,8 @@ impl<'a> Unpacker<'a> {
         let control = &reader.control;
         let installed_size =
             control.stanza.text("Installed-Size").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let conffiles = control.conffiles().map_err(|problem| fail(problem).in_member("conffiles"))?;
+        let conffiles =
+            control.conffiles().map_err(|problem| fail(problem).in_member("conffiles"))?;
         let mut job = Job {
             placer: Placer::new(&self.tree),
             claims: &self.claims,
@@ -149,11 +150,7 @@ struct Job<'t, 'a> {
 }
 
 impl Job<'_, '_> {
-    fn place<R: Read>(
-        &mut self,
-        entry: &Entry,
-        stream: &mut TarStream<R>,
-    ) -> Result<(), Problem> {
+    fn place<R: Read>(&mut self, entry: &Entry, stream: &mut TarStream<R>) -> Result<(), Problem> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Problem::Cancelled);
         }
@@ -169,7 +166,8 @@ impl Job<'_, '_> {
             }
             Kind::CharDevice | Kind::BlockDevice => {
                 return Err(Problem::Refused(
-                    "it is a device node, which no Debian package may contain (Policy §10.6)".into(),
+                    "it is a device node, which no Debian package may contain (Policy §10.6)"
+                        .into(),
                 ));
             }
             _ if path.is_empty() => {
@@ -245,7 +243,8 @@ impl Job<'_, '_> {
             Some(sums) if path == target => {
                 let mut sum = Sum(Md5::new());
                 let placed = placer.file(target, entry, stream, budget, &mut sum, cancel)?;
-                let _ = writeln!(sums, "{}  {}", hex(&sum.0.finalize()), String::from_utf8_lossy(path));
+                let _ =
+                    writeln!(sums, "{}  {}", hex(&sum.0.finalize()), String::from_utf8_lossy(path));
                 placed
             }
             _ => placer.file(target, entry, stream, budget, &mut (), cancel)?,

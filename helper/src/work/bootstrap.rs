@@ -89,11 +89,7 @@ fn plan_of(message: &BootstrapPlan) -> Plan {
 }
 
 /// Hands arriving packages on until the host says that there are no more.
-fn receive(
-    replies: &OwnedFd,
-    sender: Sender<Arrival>,
-    cancel: &AtomicBool,
-) -> Result<(), Failure> {
+fn receive(replies: &OwnedFd, sender: Sender<Arrival>, cancel: &AtomicBool) -> Result<(), Failure> {
     loop {
         let message = socket::receive(replies.as_fd());
         let Ok(Some((bytes, mut descriptors))) = message else {

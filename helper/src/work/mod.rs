@@ -41,7 +41,9 @@ pub fn start(
             process::reset_signals();
             let outcome = process::enter(around.network.as_fd(), libc::CLONE_NEWNET)
                 .isolating(|| "cannot enter the empty network".into())
-                .and_then(|()| Work { root: around.bare, replies, around }.carry_out(job, descriptors));
+                .and_then(|()| {
+                    Work { root: around.bare, replies, around }.carry_out(job, descriptors)
+                });
             let last = outcome.unwrap_or_else(Reply::Failed);
             if let Ok(bytes) = encode(&last) {
                 let _ = socket::send(replies.as_fd(), &bytes, &[]);
