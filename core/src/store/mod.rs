@@ -4,6 +4,7 @@
 //! that belong to the roots' ids live in *zones*, one for each id map, and are touched only by the
 //! helper, through [`Zone`].
 
+pub mod debs;
 pub mod layer;
 mod zone;
 

@@ -1,0 +1,106 @@
+//! Which packages the first layer consists of.
+//!
+//! The answer must be what apt would choose, because mmdebstrap, whose trees ours equal, asks apt:
+//! the highest version of the best pin, alternatives from left to right, what is chosen already
+//! before anything new, real packages before those that provide a name, essential ones and higher
+//! priorities before others. Where apt's greedy search would end in a conflict, this one goes back
+//! and tries the next alternative.
+
+mod choose;
+
+use crate::archive::checksum::Sha256;
+use crate::archive::index::Packages;
+use crate::error::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+/// What is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// All packages with `Essential: yes`, as the first phase.
+    pub essential: bool,
+    /// Further phases, one after the other: what one phase chose is installed when the next one
+    /// begins. Each names packages as `name` or `name=version`.
+    pub phases: Vec<Vec<String>>,
+}
+
+impl Request {
+    /// The set in which Debian builds packages: the essential packages, then apt,
+    /// build-essential and `include`. This is mmdebstrap's variant `buildd`.
+    pub fn buildd(include: &[String]) -> Self {
+        let base = ["apt", "build-essential"].map(str::to_owned);
+        Request { essential: true, phases: vec![base.iter().chain(include).cloned().collect()] }
+    }
+}
+
+/// One package of a [`PackageSet`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PackageEntry {
+    /// Binary package name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Architecture, or `all`.
+    pub architecture: String,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// SHA-256 of the file, from the signed index.
+    pub sha256: Sha256,
+    /// Where the file is.
+    pub uri: String,
+    /// `Essential: yes`.
+    pub essential: bool,
+    /// Chosen only because another one needs it, after the first phase: apt would mark it as
+    /// automatically installed. Packages of the first phase are never marked: mmdebstrap
+    /// installs them with dpkg.
+    pub automatic: bool,
+    /// The phase that chose it, from 0.
+    pub phase: u32,
+}
+
+/// An exact list of packages, sorted by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageSet {
+    /// The architecture of all that are not `all`.
+    pub architecture: String,
+    /// The packages.
+    pub packages: Vec<PackageEntry>,
+}
+
+impl PackageSet {
+    /// The package `name`.
+    pub fn get(&self, name: &str) -> Option<&PackageEntry> {
+        let found = self.packages.binary_search_by(|entry| entry.name.as_str().cmp(name));
+        found.ok().map(|index| &self.packages[index])
+    }
+
+    /// Bytes of all files.
+    pub fn size(&self) -> u64 {
+        self.packages.iter().map(|entry| entry.size).sum()
+    }
+}
+
+/// Chooses the packages for `request` on `architecture`.
+///
+/// # Errors
+/// [`ErrorKind::Dependency`] with the chain of dependencies that cannot be satisfied;
+/// [`ErrorKind::Archive`] for an index entry that makes no sense.
+pub fn solve(packages: &Packages, architecture: &str, request: &Request) -> Result<PackageSet> {
+    let mut solver = choose::Solver::new(packages, architecture);
+    let mut phases: Vec<Vec<String>> = Vec::new();
+    if request.essential {
+        let essential = solver.essential();
+        if essential.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Dependency,
+                format!("there is no essential package for {architecture} in {}", packages.shown()),
+            )
+            .with_hint("check `suite`, `architecture` and `archives` in the config"));
+        }
+        phases.push(essential);
+    }
+    phases.extend(request.phases.iter().cloned());
+    for (number, phase) in phases.iter().enumerate() {
+        solver.phase(number as u32, phase)?;
+    }
+    solver.finish()
+}
