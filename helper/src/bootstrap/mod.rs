@@ -19,7 +19,9 @@ mod plan;
 mod skeleton;
 mod tidy;
 mod times;
+mod usrmerge;
 
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
@@ -27,7 +29,7 @@ use std::sync::mpsc::Receiver;
 pub use configure::{Command, Outcome, RunInRoot};
 pub use plan::{Error, Plan, PlannedFile, PlannedPackage, Stage};
 
-use crate::dpkgdb::Database;
+use crate::dpkgdb::{Database, Identity, Registry, Summary};
 use crate::unpack::{Arrival, Progress, Tree, Unpacked, Unpacker, unpack_all};
 
 /// What a [`Bootstrap`] tells its caller while it works.
@@ -94,15 +96,21 @@ impl<'a> Bootstrap<'a> {
             &mut report,
         )?;
         events(Event::Stage(Stage::Database));
-        let summaries = database.summaries();
+        let mut summaries = database.summaries();
         self.plan.check_complete(&summaries)?;
-        let early = plan::early_packages(&summaries);
-        database.finish(&unpacker.lost_paths(), &|identity| self.plan.position(identity, &early))?;
+        let early = plan::Relations::new(&summaries).early();
+        let order = self.plan.order(&early);
         skeleton::write_extended_states(self.root, self.plan)?;
+        for path in times.alias_links(&early) {
+            usrmerge::part_link(unpacker.tree(), &path)?;
+        }
+        let place = |identity: &Identity| order.iter().position(|one| one == identity);
         times.apply(unpacker.tree(), |identity| {
-            early.contains(&identity.name).then(|| self.plan.position(identity, &early))
+            early.contains(&identity.name).then(|| place(identity)).flatten()
         })?;
-        Ok(Staged { root: self.root, plan: self.plan, summaries, early })
+        let registry = database.finish(unpacker.tree(), &unpacker.lost_paths(), &order)?;
+        summaries.sort_by_key(|summary| place(&summary.identity));
+        Ok(Staged { root: self.root, plan: self.plan, summaries, early, registry })
     }
 
     /// All stages. `runner` starts programs in the root.
@@ -115,7 +123,7 @@ impl<'a> Bootstrap<'a> {
         runner: &mut dyn RunInRoot,
         events: &mut (dyn FnMut(Event) + Send),
     ) -> Result<(), Error> {
-        let staged = self.unpack(arrivals, events)?;
+        let mut staged = self.unpack(arrivals, events)?;
         staged.configure(runner, events)?;
         events(Event::Stage(Stage::Tidy));
         tidy::tidy(self.root)
@@ -127,7 +135,9 @@ impl<'a> Bootstrap<'a> {
 pub struct Staged<'a> {
     root: BorrowedFd<'a>,
     plan: &'a Plan,
-    summaries: Vec<crate::dpkgdb::Summary>,
+    /// In the order in which dpkg comes to know the packages.
+    summaries: Vec<Summary>,
     /// Names of the essential packages and of what they need.
-    early: std::collections::BTreeSet<String>,
+    early: BTreeSet<String>,
+    registry: Registry<'a>,
 }
