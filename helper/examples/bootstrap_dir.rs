@@ -88,7 +88,7 @@ fn main() {
     });
     let host = |path: &str| PlannedFile {
         path: path.into(),
-        mode: 0o644,
+        mode: 0o755,
         data: std::fs::read(Path::new("/").join(path)).unwrap(),
     };
     let plan = Plan {

@@ -141,52 +141,90 @@ impl Plan {
         Ok(())
     }
 
-    /// The place of a package: essential ones first, then the order of the plan.
-    pub(super) fn position(&self, identity: &Identity, early: &BTreeSet<String>) -> usize {
-        let place = self
-            .packages
-            .iter()
-            .position(|package| package.identity == *identity)
-            .unwrap_or(self.packages.len());
-        if early.contains(&identity.name) { place } else { place + self.packages.len() }
+    /// The order in which dpkg comes to know the packages: early ones first, and within the
+    /// stages as planned.
+    pub(super) fn order(&self, early: &BTreeSet<String>) -> Vec<Identity> {
+        let all = || self.packages.iter().map(|package| &package.identity);
+        let is_early = |identity: &&Identity| early.contains(&identity.name);
+        let first = all().filter(is_early);
+        first.chain(all().filter(|identity| !is_early(identity))).cloned().collect()
     }
 }
 
-/// The essential packages and all that they depend on: the first stage of a bootstrap with
-/// apt. In a fixed set each clause is satisfied by its first alternative that is in it.
-pub(super) fn early_packages(summaries: &[Summary]) -> BTreeSet<String> {
-    let by_name: HashMap<&str, &Summary> =
-        summaries.iter().map(|one| (one.identity.name.as_str(), one)).collect();
-    let mut providers: HashMap<&str, Vec<&Summary>> = HashMap::new();
-    for summary in summaries {
-        for clause in alternatives(summary.stanza.text("Provides").unwrap_or_default()) {
-            for provided in clause {
-                providers.entry(provided.name).or_default().push(summary);
+/// A fixed package set, with what satisfies what.
+pub(super) struct Relations<'a> {
+    by_name: HashMap<&'a str, &'a Summary>,
+    providers: HashMap<&'a str, Vec<&'a Summary>>,
+    summaries: &'a [Summary],
+}
+
+impl<'a> Relations<'a> {
+    pub(super) fn new(summaries: &'a [Summary]) -> Self {
+        let mut providers: HashMap<&str, Vec<&Summary>> = HashMap::new();
+        for summary in summaries {
+            for clause in alternatives(summary.stanza.text("Provides").unwrap_or_default()) {
+                for provided in clause {
+                    providers.entry(provided.name).or_default().push(summary);
+                }
+            }
+        }
+        let by_name = summaries.iter().map(|one| (one.identity.name.as_str(), one)).collect();
+        Self { by_name, providers, summaries }
+    }
+
+    /// The essential packages and all that they depend on: the first stage of a bootstrap with
+    /// apt.
+    pub(super) fn early(&self) -> BTreeSet<String> {
+        let essential = |one: &&Summary| one.stanza.text("Essential") == Some("yes");
+        let mut found = BTreeSet::new();
+        self.close(self.summaries.iter().filter(essential).collect(), &mut found);
+        found
+    }
+
+    /// What has to be configured before later packages are even unpacked: their Pre-Depends,
+    /// and what these depend on.
+    pub(super) fn pre_depends(&self, early: &BTreeSet<String>) -> BTreeSet<String> {
+        let later = self.summaries.iter().filter(|one| !early.contains(&one.identity.name));
+        let mut found = early.clone();
+        for summary in later {
+            let needed = self.needed(summary, &["Pre-Depends"], &found);
+            self.close(needed, &mut found);
+        }
+        found.difference(early).cloned().collect()
+    }
+
+    fn close(&self, mut todo: Vec<&'a Summary>, found: &mut BTreeSet<String>) {
+        while let Some(summary) = todo.pop() {
+            if found.insert(summary.identity.name.clone()) {
+                todo.extend(self.needed(summary, &["Pre-Depends", "Depends"], found));
             }
         }
     }
-    let mut early = BTreeSet::new();
-    let mut todo: Vec<&Summary> =
-        summaries.iter().filter(|one| one.stanza.text("Essential") == Some("yes")).collect();
-    while let Some(summary) = todo.pop() {
-        if !early.insert(summary.identity.name.clone()) {
-            continue;
-        }
-        for field in ["Pre-Depends", "Depends"] {
+
+    /// In a fixed set each clause is satisfied by its first alternative that is in it.
+    fn needed(
+        &self,
+        summary: &Summary,
+        fields: &[&str],
+        found: &BTreeSet<String>,
+    ) -> Vec<&'a Summary> {
+        let mut needed = Vec::new();
+        for field in fields {
             for clause in alternatives(summary.stanza.text(field).unwrap_or_default()) {
                 let real = clause.iter().find_map(|one| {
-                    by_name.get(one.name).filter(|found| satisfied(one, &found.identity))
+                    self.by_name.get(one.name).filter(|real| satisfied(one, &real.identity))
                 });
-                let chosen = real.or_else(|| {
+                let chosen = real.copied().or_else(|| {
                     clause.iter().find_map(|one| {
-                        let all = providers.get(one.name)?;
+                        let all = self.providers.get(one.name)?;
                         // One that is wanted anyway satisfies it without another.
-                        all.iter().find(|one| early.contains(&one.identity.name)).or(all.first())
+                        let wanted = all.iter().find(|one| found.contains(&one.identity.name));
+                        wanted.or(all.first()).copied()
                     })
                 });
-                todo.extend(chosen);
+                needed.extend(chosen);
             }
         }
+        needed
     }
-    early
 }

@@ -277,7 +277,10 @@ pub enum Control {
         architecture: String,
     },
     /// No more packages will come.
-    End,
+    End {
+        /// `SOURCE_DATE_EPOCH` for maintainer scripts, seconds since 1970.
+        epoch: u64,
+    },
 }
 
 /// Work that a process forked from the keeper does on the files of the root.
@@ -343,8 +346,6 @@ pub struct BootstrapPlan {
     pub architecture: String,
     /// Every package: name, version, architecture, and whether it is there only as a dependency.
     pub packages: Vec<(String, String, String, bool)>,
-    /// `SOURCE_DATE_EPOCH` for maintainer scripts, seconds since 1970.
-    pub epoch: u64,
     /// Files that no package brings, written before the packages come.
     pub files: Vec<SessionFile>,
     /// Files that are there only while maintainer scripts run.
