@@ -17,9 +17,11 @@ pub mod index;
 pub mod relation;
 pub mod release;
 pub mod signature;
+pub mod source;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transport;
 pub mod uri;
 pub mod version;
+pub mod writer;
