@@ -9,7 +9,7 @@ mod native;
 use crate::archive::access::Archives;
 use crate::archive::state::sources_list;
 use crate::buildroot::POLICY_FILE;
-use crate::config::{Bootstrap, Config};
+use crate::config::{Bootstrap, Config, Variant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
 use crate::solve::{PackageSet, Request, solve};
@@ -67,7 +67,11 @@ pub fn provide(zone: &Arc<Zone>, config: &Config, scope: &Scope) -> Result<Layer
     let state = archives.state(scope)?;
     let recipe = scope.stage("resolve", format!("the packages of {}", config.name), || {
         let packages = archives.packages(&state)?;
-        let request = Request { essential: true, phases: vec![config.packages.wanted()] };
+        let request = Request {
+            essential: true,
+            required: config.packages.variant == Variant::Buildd,
+            packages: config.packages.wanted(),
+        };
         let set = solve(&packages, config.architecture.as_str(), &request)?;
         Ok(Recipe { set, sources: sources_list(&state), epoch: config.source_date_epoch })
     })?;
