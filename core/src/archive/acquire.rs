@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Unit, What};
 use crate::operation::Scope;
 use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -608,11 +608,6 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
     let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     results.sort_by_key(|(index, _)| *index);
     Ok(results.into_iter().map(|(_, result)| result).collect())
-}
-
-/// The store's directory of an [`ArchiveState`] below `cache`, for those who clean it up.
-pub fn lists_folder(cache: &Path) -> PathBuf {
-    cache.join("lists")
 }
 
 #[cfg(test)]
