@@ -86,15 +86,7 @@ impl<'a> Bootstrap<'a> {
             database.add(unpacked).map_err(|error| plan::database_problem(&name, &error))
         };
         let mut report = |progress| events(Event::Unpacked(progress));
-        unpack_all(
-            &unpacker,
-            arrivals,
-            self.threads,
-            first,
-            self.cancel,
-            &each,
-            &mut report,
-        )?;
+        unpack_all(&unpacker, arrivals, self.threads, first, self.cancel, &each, &mut report)?;
         events(Event::Stage(Stage::Database));
         let mut summaries = database.summaries();
         self.plan.check_complete(&summaries)?;

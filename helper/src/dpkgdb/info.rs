@@ -143,9 +143,11 @@ pub(super) fn info_name(stanza: &Stanza, identity: &Identity) -> String {
 }
 
 pub(crate) fn open_dir(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Error> {
-    Tree::new(root)
-        .open_dir(path.as_bytes())
-        .map_err(|error| Error::Io { doing: "open", path: format!("/{path}"), source: error.into() })
+    Tree::new(root).open_dir(path.as_bytes()).map_err(|error| Error::Io {
+        doing: "open",
+        path: format!("/{path}"),
+        source: error.into(),
+    })
 }
 
 /// Reads a regular file of the root, at most 256 MiB, through no link in its last component.

@@ -40,9 +40,9 @@ pub(crate) fn activated(text: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(text);
     let names = text.lines().filter_map(|line| {
         let mut words = line.split('#').next()?.split_whitespace();
-        words.next().filter(|word| {
-            matches!(*word, "activate" | "activate-await" | "activate-noawait")
-        })?;
+        words
+            .next()
+            .filter(|word| matches!(*word, "activate" | "activate-await" | "activate-noawait"))?;
         words.next().map(str::to_owned)
     });
     names.collect()

@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn the_order_is_dpkgs() {
-        let ascending = ["1~~", "1~rc1", "1", "1-0+b1", "1a", "1+x", "1.0~", "1.0", "1.2", "1.10", "1:0"];
+        let ascending =
+            ["1~~", "1~rc1", "1", "1-0+b1", "1a", "1+x", "1.0~", "1.0", "1.2", "1.10", "1:0"];
         for pair in ascending.windows(2) {
             assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
             assert_eq!(compare(pair[1], pair[0]), Ordering::Greater, "{pair:?}");

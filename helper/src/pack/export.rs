@@ -98,7 +98,7 @@ impl<W: Write> Exporter<'_, W> {
     fn synthesise_dev(&mut self) -> Result<(), Error> {
         for (name, kind, mode, link, device) in DEVICES {
             let name = format!("./dev/{name}");
-            self.header(&Entry {
+            let node = Entry {
                 name: name.as_bytes(),
                 kind,
                 mode,
@@ -109,7 +109,8 @@ impl<W: Write> Exporter<'_, W> {
                 link: link.as_bytes(),
                 device,
                 xattrs: Vec::new(),
-            })?;
+            };
+            self.write(&node.encode_node())?;
         }
         Ok(())
     }
@@ -196,8 +197,7 @@ impl<W: Write> Exporter<'_, W> {
             }
             FileType::Fifo => self.header(&self.entry(path, FIFO, stat)),
             FileType::CharacterDevice | FileType::BlockDevice => {
-                let kind =
-                    if kind == FileType::BlockDevice { BLOCK_DEVICE } else { CHAR_DEVICE };
+                let kind = if kind == FileType::BlockDevice { BLOCK_DEVICE } else { CHAR_DEVICE };
                 let mut entry = self.entry(path, kind, stat);
                 entry.device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
                 self.header(&entry)
@@ -218,8 +218,7 @@ impl<W: Write> Exporter<'_, W> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(parent, name, flags, Mode::empty())
             .map_err(|error| read_error("open", path, error))?;
-        let opened =
-            rustix::fs::fstat(&fd).map_err(|error| read_error("look at", path, error))?;
+        let opened = rustix::fs::fstat(&fd).map_err(|error| read_error("look at", path, error))?;
         let changed = || Error::Changed { path: shown(path) };
         if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
             return Err(changed());
@@ -272,9 +271,12 @@ impl<W: Write> Exporter<'_, W> {
     }
 
     fn header(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
-        let bytes = entry.encode();
+        self.write(&entry.encode(self.options.source_date_epoch))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.written += bytes.len() as u64;
-        self.output.write_all(&bytes).map_err(Error::Write)
+        self.output.write_all(bytes).map_err(Error::Write)
     }
 
     fn zeros(&mut self, mut count: u64) -> Result<(), Error> {

@@ -52,9 +52,7 @@ pub fn import(
     };
     let mut stream = TarStream::new(detect(stream).map_err(fail)?);
     while let Some(entry) = stream.next().map_err(fail)? {
-        import
-            .entry(&entry, &mut stream)
-            .map_err(|problem| fail(problem).at(&entry.name))?;
+        import.entry(&entry, &mut stream).map_err(|problem| fail(problem).at(&entry.name))?;
     }
     stream.finish().map_err(fail)?;
     if import.summary.entries == 0 {
@@ -87,11 +85,7 @@ struct Import<'t, 'a> {
 }
 
 impl Import<'_, '_> {
-    fn entry<R: Read>(
-        &mut self,
-        entry: &Entry,
-        stream: &mut TarStream<R>,
-    ) -> Result<(), Problem> {
+    fn entry<R: Read>(&mut self, entry: &Entry, stream: &mut TarStream<R>) -> Result<(), Problem> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Problem::Cancelled);
         }

@@ -156,7 +156,11 @@ pub fn unpack_all(
     }
 }
 
-fn work(queue: &Mutex<Queue>, changed: &Condvar, unpack: &(dyn Fn(Arrival) -> Result<(), Error> + Sync)) {
+fn work(
+    queue: &Mutex<Queue>,
+    changed: &Condvar,
+    unpack: &(dyn Fn(Arrival) -> Result<(), Error> + Sync),
+) {
     let mut state = lock(queue);
     loop {
         if state.failure.is_some() {

@@ -49,7 +49,9 @@ pub enum Problem {
         owner: String,
     },
     /// The archive is a package, but not the one that was asked for.
-    #[error("says {found} where {expected} was expected; the file does not belong to its index entry")]
+    #[error(
+        "says {found} where {expected} was expected; the file does not belong to its index entry"
+    )]
     WrongIdentity {
         /// What the caller's index says.
         expected: String,
@@ -140,8 +142,7 @@ impl std::error::Error for Error {
 /// cannot write to the reader's terminal, and no longer than a line or two.
 pub(crate) fn shown(path: &[u8]) -> String {
     const MOST: usize = 300;
-    let mut text: String =
-        path[..path.len().min(MOST)].escape_ascii().map(char::from).collect();
+    let mut text: String = path[..path.len().min(MOST)].escape_ascii().map(char::from).collect();
     if path.len() > MOST {
         text.push('…');
     }

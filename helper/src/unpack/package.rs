@@ -106,7 +106,8 @@ impl<'a> Unpacker<'a> {
         let control = &reader.control;
         let installed_size =
             control.stanza.text("Installed-Size").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let conffiles = control.conffiles().map_err(|problem| fail(problem).in_member("conffiles"))?;
+        let conffiles =
+            control.conffiles().map_err(|problem| fail(problem).in_member("conffiles"))?;
         let mut job = Job {
             placer: Placer::new(&self.tree),
             claims: &self.claims,
@@ -176,11 +177,7 @@ struct Job<'t, 'a> {
 }
 
 impl Job<'_, '_> {
-    fn place<R: Read>(
-        &mut self,
-        entry: &Entry,
-        stream: &mut TarStream<R>,
-    ) -> Result<(), Problem> {
+    fn place<R: Read>(&mut self, entry: &Entry, stream: &mut TarStream<R>) -> Result<(), Problem> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Problem::Cancelled);
         }
@@ -205,7 +202,8 @@ impl Job<'_, '_> {
             }
             Kind::CharDevice | Kind::BlockDevice => {
                 return Err(Problem::Refused(
-                    "it is a device node, which no Debian package may contain (Policy §10.6)".into(),
+                    "it is a device node, which no Debian package may contain (Policy §10.6)"
+                        .into(),
                 ));
             }
             _ if path.is_empty() => {
@@ -285,7 +283,8 @@ impl Job<'_, '_> {
             Some(sums) if path == target => {
                 let mut sum = Sum(Md5::new());
                 let placed = placer.file(target, entry, stream, budget, &mut sum, cancel)?;
-                let _ = writeln!(sums, "{}  {}", hex(&sum.0.finalize()), String::from_utf8_lossy(path));
+                let _ =
+                    writeln!(sums, "{}  {}", hex(&sum.0.finalize()), String::from_utf8_lossy(path));
                 placed
             }
             _ => placer.file(target, entry, stream, budget, &mut (), cancel)?,
@@ -323,8 +322,7 @@ impl Job<'_, '_> {
 }
 
 fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    directory.is_empty()
-        || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// Lower-case hexadecimal digits.

@@ -247,22 +247,15 @@ impl<'t, 'a> Placer<'t, 'a> {
         let target_parent = self.walker.directory(target_parent)?;
         let (parent, name) = split(path);
         let parent = self.walker.directory(parent)?;
-        match rustix::fs::linkat(
-            &target_parent.fd,
-            target_name,
-            &parent.fd,
-            name,
-            AtFlags::empty(),
-        ) {
+        match rustix::fs::linkat(&target_parent.fd, target_name, &parent.fd, name, AtFlags::empty())
+        {
             Ok(()) => Ok(Placed::New),
             Err(Errno::EXIST) => Ok(Placed::Occupied),
             Err(Errno::NOENT) => Err(Problem::malformed(format!(
                 "is a hard link to {}, which is not in the tree",
                 shown(target)
             ))),
-            Err(error) => {
-                Err(Problem::io(format!("link to {}", shown(target)), error))
-            }
+            Err(error) => Err(Problem::io(format!("link to {}", shown(target)), error)),
         }
     }
 
@@ -358,10 +351,9 @@ fn set_xattrs(file: impl AsFd, entry: &Entry) -> Result<(), Problem> {
                 shown(name)
             )));
         }
-        rustix::fs::fsetxattr(file.as_fd(), name.as_slice(), value, XattrFlags::empty())
-            .map_err(|error| {
-                Problem::io(format!("set the extended attribute {}", shown(name)), error)
-            })?;
+        rustix::fs::fsetxattr(file.as_fd(), name.as_slice(), value, XattrFlags::empty()).map_err(
+            |error| Problem::io(format!("set the extended attribute {}", shown(name)), error),
+        )?;
     }
     Ok(())
 }

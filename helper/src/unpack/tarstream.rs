@@ -89,7 +89,9 @@ impl<R: Read> TarStream<R> {
             })?;
             if block.iter().all(|&b| b == 0) {
                 if long_name.is_some() || long_link.is_some() {
-                    return Err(Problem::malformed("the last header of the tar stream has no entry"));
+                    return Err(Problem::malformed(
+                        "the last header of the tar stream has no entry",
+                    ));
                 }
                 return Ok(None);
             }

@@ -32,8 +32,7 @@ pub struct Tree<'a> {
 }
 
 /// The directories below `/` that a merged /usr replaces with links into `/usr`.
-const ALIASED: [&[u8]; 7] =
-    [b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libo32", b"libx32"];
+const ALIASED: [&[u8]; 7] = [b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libo32", b"libx32"];
 
 impl<'a> Tree<'a> {
     /// A tree below `root`, a descriptor of a directory (`O_PATH` is enough).
@@ -195,8 +194,9 @@ impl<'t, 'a> Walker<'t, 'a> {
             )),
             _ => Problem::io(format!("open the directory {}", shown(path)), error),
         })?;
-        let stat = rustix::fs::fstat(&fd)
-            .map_err(|error| Problem::io(format!("look at the directory {}", shown(path)), error))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|error| {
+            Problem::io(format!("look at the directory {}", shown(path)), error)
+        })?;
         let open = Rc::new(OpenDir { fd, setgid: stat.st_mode & 0o2000 != 0 });
         if self.open.len() >= OPEN_DIRECTORIES {
             self.open.clear();
