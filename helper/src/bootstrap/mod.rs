@@ -90,8 +90,9 @@ impl<'a> Bootstrap<'a> {
         events(Event::Stage(Stage::Database));
         let mut summaries = database.summaries();
         self.plan.check_complete(&summaries)?;
-        let early = plan::Relations::new(&summaries).early();
-        let order = self.plan.order(&early);
+        let relations = plan::Relations::new(&summaries);
+        let early = relations.early();
+        let order = relations.order(&early);
         skeleton::write_extended_states(self.root, self.plan)?;
         for path in times.alias_links(&early) {
             usrmerge::part_link(unpacker.tree(), &path)?;

@@ -12,7 +12,7 @@ pub struct Plan {
     pub architecture: String,
     /// Further architectures, in the order of `dpkg --add-architecture`.
     pub foreign_architectures: Vec<String>,
-    /// Every package, in the order in which apt would install them if that is known.
+    /// Every package, in any order.
     pub packages: Vec<PlannedPackage>,
     /// `SOURCE_DATE_EPOCH` for maintainer scripts, in seconds since 1970.
     pub source_date_epoch: u64,
@@ -140,15 +140,6 @@ impl Plan {
         }
         Ok(())
     }
-
-    /// The order in which dpkg comes to know the packages: early ones first, and within the
-    /// stages as planned.
-    pub(super) fn order(&self, early: &BTreeSet<String>) -> Vec<Identity> {
-        let all = || self.packages.iter().map(|package| &package.identity);
-        let is_early = |identity: &&Identity| early.contains(&identity.name);
-        let first = all().filter(is_early);
-        first.chain(all().filter(|identity| !is_early(identity))).cloned().collect()
-    }
 }
 
 /// A fixed package set, with what satisfies what.
@@ -193,6 +184,67 @@ impl<'a> Relations<'a> {
         found.difference(early).cloned().collect()
     }
 
+    /// The order in which apt has dpkg unpack the packages, early ones first: what a package
+    /// needs comes before it, in the order of its fields; of a circle, the package through which
+    /// it was entered comes first. Starts with the packages that have Pre-Depends, by name.
+    pub(super) fn order(&self, early: &BTreeSet<String>) -> Vec<Identity> {
+        let mut walk = Walk::default();
+        let essential = |one: &&Summary| one.stanza.text("Essential") == Some("yes");
+        let first: Vec<_> = self.summaries.iter().filter(essential).collect();
+        let rest: Vec<_> = self.summaries.iter().collect();
+        for stage in [first, rest] {
+            let (with, without): (Vec<_>, Vec<_>) =
+                stage.into_iter().partition(|one| one.stanza.get("Pre-Depends").is_some());
+            for summary in with.into_iter().chain(without) {
+                self.visit(summary, early, &mut walk);
+            }
+        }
+        let is_early = |identity: &Identity| early.contains(&identity.name);
+        // Early ones are closed under dependencies, so this moves nothing but strays.
+        let (mut order, later): (Vec<_>, Vec<_>) = walk.order.into_iter().partition(is_early);
+        order.extend(later);
+        order
+    }
+
+    /// Without recursion: the depth of dependencies is the package set's to choose.
+    fn visit(&self, start: &'a Summary, early: &BTreeSet<String>, walk: &mut Walk<'a>) {
+        let mut stack = Vec::new();
+        let enter = |summary: &'a Summary, walk: &mut Walk<'a>| {
+            walk.state.insert(&summary.identity.name, Visit::Open).is_none().then(|| {
+                let mut needed = self.needed(summary, &["Pre-Depends", "Depends"], early);
+                needed.reverse();
+                (summary, needed, None)
+            })
+        };
+        if walk.state.contains_key(start.identity.name.as_str()) {
+            return;
+        }
+        stack.extend(enter(start, walk));
+        while let Some((summary, todo, behind)) = stack.last_mut() {
+            let name = summary.identity.name.as_str();
+            if let Some(next) = todo.pop() {
+                match walk.state.get(next.identity.name.as_str()) {
+                    None => {
+                        let entered = enter(next, walk);
+                        stack.extend(entered);
+                    }
+                    // A circle: this package comes right after the one that it leads back to.
+                    Some(Visit::Open) if next.identity.name != name => {
+                        behind.get_or_insert(next.identity.name.as_str());
+                    }
+                    Some(_) => {}
+                }
+                continue;
+            }
+            let (summary, behind) = (*summary, *behind);
+            stack.pop();
+            match behind {
+                Some(first) => walk.waiting.entry(first).or_default().push(summary),
+                None => walk.emit(summary),
+            }
+        }
+    }
+
     fn close(&self, mut todo: Vec<&'a Summary>, found: &mut BTreeSet<String>) {
         while let Some(summary) = todo.pop() {
             if found.insert(summary.identity.name.clone()) {
@@ -226,5 +278,34 @@ impl<'a> Relations<'a> {
             }
         }
         needed
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    Open,
+    Done,
+}
+
+/// The state of a walk through dependencies.
+#[derive(Default)]
+struct Walk<'a> {
+    state: HashMap<&'a str, Visit>,
+    /// Packages that come after the one of this name.
+    waiting: HashMap<&'a str, Vec<&'a Summary>>,
+    order: Vec<Identity>,
+}
+
+impl<'a> Walk<'a> {
+    fn emit(&mut self, summary: &'a Summary) {
+        let mut todo = vec![summary];
+        while let Some(summary) = todo.pop() {
+            self.state.insert(&summary.identity.name, Visit::Done);
+            self.order.push(summary.identity.clone());
+            let mut waiting =
+                self.waiting.remove(summary.identity.name.as_str()).unwrap_or_default();
+            waiting.reverse();
+            todo.extend(waiting);
+        }
     }
 }

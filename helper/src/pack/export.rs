@@ -98,7 +98,7 @@ impl<W: Write> Exporter<'_, W> {
     fn synthesise_dev(&mut self) -> Result<(), Error> {
         for (name, kind, mode, link, device) in DEVICES {
             let name = format!("./dev/{name}");
-            self.header(&Entry {
+            let node = Entry {
                 name: name.as_bytes(),
                 kind,
                 mode,
@@ -109,7 +109,8 @@ impl<W: Write> Exporter<'_, W> {
                 link: link.as_bytes(),
                 device,
                 xattrs: Vec::new(),
-            })?;
+            };
+            self.write(&node.encode_node())?;
         }
         Ok(())
     }
@@ -270,9 +271,12 @@ impl<W: Write> Exporter<'_, W> {
     }
 
     fn header(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
-        let bytes = entry.encode();
+        self.write(&entry.encode(self.options.source_date_epoch))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.written += bytes.len() as u64;
-        self.output.write_all(&bytes).map_err(Error::Write)
+        self.output.write_all(bytes).map_err(Error::Write)
     }
 
     fn zeros(&mut self, mut count: u64) -> Result<(), Error> {
