@@ -7,9 +7,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
+pub mod bootstrap;
+pub mod buildroot;
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod host;
 pub mod operation;
+pub mod solve;
+pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

@@ -35,7 +35,8 @@ pub struct ArchiveSource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keyring {
     /// OpenPGP certificates in these files, binary or armored; with fingerprints (upper-case
-    /// hexadecimal), only these keys or subkeys of them.
+    /// hexadecimal), only these keys or subkeys of them. One that ends in `!` stands for the key
+    /// itself without its subkeys.
     Files {
         /// The files.
         files: Vec<PathBuf>,
@@ -46,6 +47,9 @@ pub enum Keyring {
     Inline(String),
     /// The archive keys that the library carries for this distribution (`debian`).
     BuiltIn(String),
+    /// A key of any of these suffices. Files among them that cannot be read count as empty if
+    /// another one has the key.
+    Any(Vec<Keyring>),
 }
 
 /// `Acquire-By-Hash` (apt's `by-hash` option).

@@ -159,7 +159,7 @@ impl Staged<'_> {
         extra: &[(&str, &str)],
         runner: &mut dyn RunInRoot,
     ) -> Result<(), Error> {
-        let epoch = self.plan.source_date_epoch.to_string();
+        let epoch = self.epoch.to_string();
         let base = [
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
             ("HOME", "/root"),

@@ -103,7 +103,8 @@ impl<'a> Bootstrap<'a> {
         })?;
         let registry = database.finish(unpacker.tree(), &unpacker.lost_paths(), &order)?;
         summaries.sort_by_key(|summary| place(&summary.identity));
-        Ok(Staged { root: self.root, plan: self.plan, summaries, early, registry })
+        let epoch = self.plan.source_date_epoch;
+        Ok(Staged { root: self.root, plan: self.plan, epoch, summaries, early, registry })
     }
 
     /// All stages. `runner` starts programs in the root.
@@ -118,6 +119,14 @@ impl<'a> Bootstrap<'a> {
     ) -> Result<(), Error> {
         let mut staged = self.unpack(arrivals, events)?;
         staged.configure(runner, events)?;
+        self.tidy(events)
+    }
+
+    /// The last stage.
+    ///
+    /// # Errors
+    /// A file cannot be changed or removed.
+    pub fn tidy(&self, events: &mut (dyn FnMut(Event) + Send)) -> Result<(), Error> {
         events(Event::Stage(Stage::Tidy));
         tidy::tidy(self.root)
     }
@@ -128,9 +137,20 @@ impl<'a> Bootstrap<'a> {
 pub struct Staged<'a> {
     root: BorrowedFd<'a>,
     plan: &'a Plan,
+    epoch: u64,
     /// In the order in which dpkg comes to know the packages.
     summaries: Vec<Summary>,
     /// Names of the essential packages and of what they need.
     early: BTreeSet<String>,
     registry: Registry<'a>,
+}
+
+impl Staged<'_> {
+    /// Lets maintainer scripts see another `SOURCE_DATE_EPOCH` than the plan's: one that was not
+    /// known before all packages had come.
+    #[must_use]
+    pub fn with_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
+    }
 }

@@ -1,0 +1,259 @@
+//! Refreshing from an archive that misbehaves.
+
+use super::*;
+use crate::archive::testing::Signer;
+use crate::archive::transport::tests::{Behaviour, Hasty, Server};
+use crate::config::Keyring;
+use crate::operation::{CancelToken, run};
+
+pub(crate) fn source(uri: &str, suite: &str) -> ArchiveSource {
+    ArchiveSource {
+        uri: uri.to_owned(),
+        suite: suite.to_owned(),
+        components: vec!["main".to_owned()],
+        architectures: Vec::new(),
+        keyring: Keyring::BuiltIn("test".into()),
+        trusted: false,
+        check_valid_until: true,
+        check_date: true,
+        valid_until_max: None,
+        by_hash: ByHash::Auto,
+        origin: None,
+    }
+}
+
+const PACKAGES: &str = "Package: a\nVersion: 1\nArchitecture: amd64\nFilename: pool/a_1_amd64.deb\nSize: 3\nSHA256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n";
+
+struct Archive {
+    server: Server,
+    signer: Signer,
+    cache: tempfile::TempDir,
+}
+
+impl Archive {
+    fn new() -> Self {
+        Archive {
+            server: Server::start(),
+            signer: Signer::new(),
+            cache: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn source(&self) -> ArchiveSource {
+        ArchiveSource {
+            keyring: Keyring::Inline(self.signer.certificate()),
+            ..source(&self.server.url("/debian"), "test")
+        }
+    }
+
+    fn release(packages: &[u8], plain: &[u8], date: i64) -> String {
+        format!(
+            "Origin: Test\nSuite: test\nDate: {}\nArchitectures: amd64\nComponents: main\nSHA256:\n {} {} main/binary-amd64/Packages\n {} {} main/binary-amd64/Packages.gz\n",
+            date::format(date),
+            Sha256::of(plain),
+            plain.len(),
+            Sha256::of(packages),
+            packages.len(),
+        )
+    }
+
+    fn publish(&self, date: i64) -> Vec<u8> {
+        let packed = gzip(PACKAGES.as_bytes());
+        let text = Self::release(&packed, PACKAGES.as_bytes(), date);
+        self.serve("InRelease", self.signer.sign_inline(&text).into_bytes());
+        self.serve("main/binary-amd64/Packages.gz", packed.clone());
+        packed
+    }
+
+    fn serve(&self, path: &str, bytes: Vec<u8>) {
+        self.server.set(&format!("/debian/dists/test/{path}"), Behaviour::File(bytes));
+    }
+
+    /// State, warnings.
+    fn refresh(
+        &self,
+        source: ArchiveSource,
+        refresh: Refresh,
+    ) -> Result<(ArchiveState, Vec<String>)> {
+        let mut warnings = Vec::new();
+        let state = run(
+            CancelToken::new(),
+            |event| {
+                if let What::Warning { message, .. } = &event.what {
+                    warnings.push(message.clone());
+                }
+            },
+            |scope| {
+                let transport = Hasty::new();
+                let lists = Lists::open(self.cache.path())?;
+                let acquire = Acquire {
+                    transport: &transport,
+                    lists: &lists,
+                    builtin_keys: |_| None,
+                    parallel: 4,
+                    scope,
+                };
+                acquire.refresh(&[source], "amd64", refresh)
+            },
+        )?;
+        Ok((state, warnings))
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn without_a_change_only_one_conditional_request_is_made() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    let (first, warnings) = archive.refresh(archive.source(), Refresh::Always).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(archive.server.requests().len(), 2);
+    assert_eq!(std::fs::read_to_string(&first.suites[0].indexes[0].path).unwrap(), PACKAGES);
+    let names: Vec<_> = std::fs::read_dir(&first.lists)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for end in [
+        "_debian_dists_test_InRelease",
+        "_debian_dists_test_main_binary-amd64_Packages",
+        "lock",
+        "partial",
+        "auxfiles",
+    ] {
+        assert!(names.iter().any(|name| name.ends_with(end)), "{end} {names:?}");
+    }
+    let (second, _) = archive.refresh(archive.source(), Refresh::Always).unwrap();
+    assert_eq!(second.lists, first.lists);
+    assert_eq!(archive.server.requests(), ["/debian/dists/test/InRelease"]);
+    archive.refresh(archive.source(), Refresh::OlderThan(Duration::from_secs(600))).unwrap();
+    archive.refresh(archive.source(), Refresh::Never).unwrap();
+    assert!(archive.server.requests().is_empty());
+}
+
+#[test]
+fn an_older_release_file_is_not_used() {
+    let archive = Archive::new();
+    let now = date::now();
+    archive.publish(now);
+    archive.refresh(archive.source(), Refresh::Always).unwrap();
+    archive.publish(now - 1000);
+    let (state, warnings) = archive.refresh(archive.source(), Refresh::Always).unwrap();
+    assert_eq!(state.suites[0].release.date(), Some(now));
+    assert!(warnings[0].contains("older"), "{warnings:?}");
+}
+
+#[test]
+fn release_with_a_signature_apart_will_do() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    let text = Archive::release(&gzip(PACKAGES.as_bytes()), PACKAGES.as_bytes(), date::now());
+    archive.server.remove("/debian/dists/test/InRelease");
+    archive.serve("Release", text.clone().into_bytes());
+    let error = archive.refresh(archive.source(), Refresh::Always).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Signature);
+    archive.serve("Release.gpg", archive.signer.sign_detached(&text));
+    archive.refresh(archive.source(), Refresh::Always).unwrap();
+    archive.serve("Release", text.replace("Test", "Evil").into_bytes());
+    assert_eq!(
+        archive.refresh(archive.source(), Refresh::Always).unwrap_err().kind(),
+        ErrorKind::Signature
+    );
+}
+
+#[test]
+fn every_broken_link_of_the_chain_is_an_error() {
+    let archive = Archive::new();
+    let packed = archive.publish(date::now());
+    let fails = |why: &str| {
+        let error = archive.refresh(archive.source(), Refresh::Always).unwrap_err();
+        assert!(error.to_string().contains(why), "{error:?}");
+        assert!(error.hint().is_some(), "{error:?}");
+    };
+    let index = "main/binary-amd64/Packages.gz";
+    archive.serve(index, packed[1..].to_vec());
+    fails("instead of the");
+    let mut other = packed.clone();
+    *other.last_mut().unwrap() ^= 1;
+    archive.serve(index, other);
+    fails("has the SHA-256");
+    archive.server.remove(&format!("/debian/dists/test/{index}"));
+    fails("is missing");
+    // A signed bomb: the index decodes to more than the Release file says.
+    let bomb = gzip(&vec![b'\n'; 1_000_000]);
+    let text = Archive::release(&bomb, b"small", date::now());
+    archive.serve("InRelease", archive.signer.sign_inline(&text).into_bytes());
+    archive.serve(index, bomb);
+    fails("decodes to more than");
+    let text = Archive::release(b"garbage", b"small", date::now());
+    archive.serve("InRelease", archive.signer.sign_inline(&text).into_bytes());
+    archive.serve(index, b"garbage".to_vec());
+    fails("cannot be decoded");
+    archive.serve("InRelease", b"<html>hello</html>".to_vec());
+    fails("has no signature");
+    archive.server.remove("/debian/dists/test/InRelease");
+    fails("neither InRelease nor Release");
+    // None of this spoils the store.
+    archive.publish(date::now());
+    archive.refresh(archive.source(), Refresh::Always).unwrap();
+}
+
+#[test]
+fn a_source_of_another_origin_is_left_out() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    let source = ArchiveSource { origin: Some("Debian".into()), ..archive.source() };
+    let error = archive.refresh(source, Refresh::Always).unwrap_err();
+    assert!(error.to_string().contains("no archive is left"), "{error}");
+}
+
+#[test]
+fn a_trusted_source_needs_no_signature_and_a_component_that_is_absent_is_told() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    archive.server.remove("/debian/dists/test/InRelease");
+    archive.serve(
+        "Release",
+        Archive::release(&gzip(PACKAGES.as_bytes()), PACKAGES.as_bytes(), date::now()).into_bytes(),
+    );
+    let source = ArchiveSource {
+        trusted: true,
+        components: vec!["main".into(), "nope".into()],
+        ..archive.source()
+    };
+    let (state, warnings) = archive.refresh(source, Refresh::Always).unwrap();
+    assert_eq!(state.suites[0].indexes.len(), 1);
+    assert!(warnings[0].contains("nope"), "{warnings:?}");
+}
+
+#[test]
+fn never_without_anything_in_the_store_says_what_to_do() {
+    let archive = Archive::new();
+    let error = archive.refresh(archive.source(), Refresh::Never).unwrap_err();
+    assert!(error.hint().unwrap().contains("debmock update"));
+}
+
+#[test]
+fn indexes_are_taken_by_hash_where_the_archive_offers_it() {
+    let archive = Archive::new();
+    let packed = gzip(PACKAGES.as_bytes());
+    let text = Archive::release(&packed, PACKAGES.as_bytes(), date::now())
+        .replace("Components:", "Acquire-By-Hash: yes\nComponents:");
+    archive.serve("InRelease", archive.signer.sign_inline(&text).into_bytes());
+    let hashed = format!("main/binary-amd64/by-hash/SHA256/{}", Sha256::of(&packed));
+    archive.serve(&hashed, packed.clone());
+    archive.refresh(archive.source(), Refresh::Always).unwrap();
+    assert!(archive.server.requests()[1].ends_with(&hashed));
+    // A mirror that promises it but does not have it: the name will do.
+    let other = Archive { cache: tempfile::tempdir().unwrap(), ..archive };
+    other.server.remove(&format!("/debian/dists/test/{hashed}"));
+    other.serve("main/binary-amd64/Packages.gz", packed);
+    let source = ArchiveSource { by_hash: ByHash::Force, ..other.source() };
+    assert!(other.refresh(source, Refresh::Always).is_err());
+    other.refresh(other.source(), Refresh::Always).unwrap();
+}

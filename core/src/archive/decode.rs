@@ -1,0 +1,141 @@
+//! Compressed streams of indexes.
+
+use crate::error::{Error, ErrorKind, Result};
+use std::io::{self, BufRead, BufReader, Read};
+
+/// How an index is compressed. In order of preference: what decodes fastest for its size first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// `.zst`
+    Zstd,
+    /// `.xz`
+    Xz,
+    /// `.gz`
+    Gzip,
+    /// Not at all.
+    Plain,
+}
+
+impl Compression {
+    /// All of them, in order of preference.
+    pub const ALL: [Compression; 4] =
+        [Compression::Zstd, Compression::Xz, Compression::Gzip, Compression::Plain];
+
+    /// What is appended to a file's name.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Compression::Zstd => ".zst",
+            Compression::Xz => ".xz",
+            Compression::Gzip => ".gz",
+            Compression::Plain => "",
+        }
+    }
+
+    /// A stream of the decoded bytes of `input`, to its very end: several compressed streams one
+    /// after the other are one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`] if the decoder cannot be set up.
+    pub fn decode<'a>(self, input: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>> {
+        let input = BufReader::with_capacity(128 * 1024, input);
+        let failed = |error: io::Error| {
+            Error::new(ErrorKind::Archive, "cannot set up a decoder").with_source(error)
+        };
+        Ok(match self {
+            Compression::Plain => Box::new(input),
+            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+            Compression::Zstd => {
+                Box::new(zstd::stream::read::Decoder::with_buffer(input).map_err(failed)?)
+            }
+            Compression::Xz => {
+                let stream = liblzma::stream::Stream::new_stream_decoder(
+                    MEMORY,
+                    liblzma::stream::CONCATENATED,
+                )
+                .map_err(|error| failed(error.into()))?;
+                Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
+            }
+        })
+    }
+}
+
+/// What an xz stream may ask for: 64 MiB of dictionary is the most that `xz -9` makes.
+const MEMORY: u64 = 100 * 1024 * 1024;
+
+/// Copies at most `limit` bytes; `Ok(None)` if there are more.
+pub fn copy_bounded(
+    input: &mut dyn BufRead,
+    output: &mut dyn io::Write,
+    limit: u64,
+) -> io::Result<Option<u64>> {
+    let mut total = 0;
+    loop {
+        let bytes = match input.fill_buf() {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if bytes.is_empty() {
+            return Ok(Some(total));
+        }
+        let count = bytes.len();
+        total += count as u64;
+        if total > limit {
+            return Ok(None);
+        }
+        output.write_all(bytes)?;
+        input.consume(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    pub(crate) fn encode(compression: Compression, bytes: &[u8]) -> Vec<u8> {
+        match compression {
+            Compression::Plain => bytes.to_vec(),
+            Compression::Zstd => zstd::encode_all(bytes, 3).unwrap(),
+            Compression::Gzip => {
+                let mut encoder =
+                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(bytes).unwrap();
+                encoder.finish().unwrap()
+            }
+            Compression::Xz => {
+                let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+                encoder.write_all(bytes).unwrap();
+                encoder.finish().unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn every_format_decodes_also_in_several_streams() {
+        let bytes = b"hello hello hello".repeat(5000);
+        for compression in Compression::ALL {
+            let mut encoded = encode(compression, &bytes);
+            encoded.extend(encode(compression, b"more"));
+            let mut decoded = Vec::new();
+            compression.decode(&encoded[..]).unwrap().read_to_end(&mut decoded).unwrap();
+            assert_eq!(decoded, [&bytes[..], b"more"].concat(), "{compression:?}");
+            if compression != Compression::Plain {
+                let cut = &encoded[..encoded.len() - 3];
+                assert!(compression.decode(cut).unwrap().read_to_end(&mut decoded).is_err());
+                assert!(
+                    compression.decode(&b"garbage"[..]).unwrap().read_to_end(&mut decoded).is_err()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_cut_off() {
+        let encoded = encode(Compression::Zstd, &vec![0; 10_000_000]);
+        let decoded = Compression::Zstd.decode(&encoded[..]).unwrap();
+        let mut output = Vec::new();
+        let copied = copy_bounded(&mut BufReader::new(decoded), &mut output, 1000).unwrap();
+        assert!(copied.is_none() && output.len() <= 1000);
+    }
+}

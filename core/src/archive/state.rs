@@ -1,0 +1,328 @@
+//! The store of index files: what was fetched and verified, by its hash, and directories of hard
+//! links that apt takes for its `lists`.
+//!
+//! ```text
+//! lists/v1/objects/SHA256         Release files and indexes, decoded
+//! lists/v1/seen/KEY.json          the newest Release file of a source and how the server names it
+//! lists/v1/DIGEST/                one state: hard links under apt's names, `lock`, `partial/`, `auxfiles/`
+//! ```
+//!
+//! Everything appears complete or not at all, so any number of processes may work here at once.
+//! Files are readable by everybody: users of a root's id range read them through a descriptor.
+
+use super::checksum::{Hasher, Hashing, Sha256};
+use super::release::Release;
+use super::transport::Validators;
+use super::uri;
+use crate::config::ArchiveSource;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// What the archives offered at one time, verified and on disk.
+#[derive(Debug, Clone)]
+pub struct ArchiveState {
+    /// Names the content of [`ArchiveState::lists`].
+    pub digest: Sha256,
+    /// The directory that can be mounted over a root's `/var/lib/apt/lists`.
+    pub lists: PathBuf,
+    /// The architecture of the indexes.
+    pub architecture: String,
+    /// The suites, in the order of the config; those that were left out are absent.
+    pub suites: Vec<SuiteState>,
+}
+
+/// One suite of an [`ArchiveState`].
+#[derive(Debug, Clone)]
+pub struct SuiteState {
+    /// The config's source.
+    pub source: ArchiveSource,
+    /// Its verified Release file.
+    pub release: Release,
+    /// Its indexes of binary packages.
+    pub indexes: Vec<IndexFile>,
+}
+
+/// One index on disk, decoded and verified.
+#[derive(Debug, Clone)]
+pub struct IndexFile {
+    /// Component; empty in a flat repository.
+    pub component: String,
+    /// Architecture; `all` where it stands apart, `source` for sources.
+    pub architecture: String,
+    /// The decoded file.
+    pub path: PathBuf,
+}
+
+impl SuiteState {
+    /// What messages call it: `bookworm` or `bookworm main`.
+    pub fn shown(&self) -> String {
+        [self.source.suite.as_str()]
+            .into_iter()
+            .chain(self.source.components.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// The directory `dists/SUITE/` of a source, or that of a flat repository; ends with a slash.
+pub(super) fn suite_url(source: &ArchiveSource) -> String {
+    let base = source.uri.trim_end_matches('/');
+    match source.suite.as_str() {
+        "/" => format!("{base}/"),
+        flat if flat.ends_with('/') => format!("{base}/{flat}"),
+        suite => format!("{base}/dists/{suite}/"),
+    }
+}
+
+/// A `sources.list` in one-line style with which apt finds the files of `state`. User names and
+/// passwords are left out.
+pub fn sources_list(state: &ArchiveState) -> String {
+    let mut text = String::new();
+    for suite in &state.suites {
+        let source = &suite.source;
+        let mut options = Vec::new();
+        if !source.architectures.is_empty() {
+            options.push(format!("arch={}", source.architectures.join(",")));
+        }
+        if source.trusted {
+            options.push("trusted=yes".to_owned());
+        }
+        if !source.check_valid_until {
+            options.push("check-valid-until=no".to_owned());
+        }
+        let options = match options.is_empty() {
+            true => String::new(),
+            false => format!(" [{}]", options.join(" ")),
+        };
+        let components: String = source.components.iter().map(|name| format!(" {name}")).collect();
+        text +=
+            &format!("deb{options} {} {}{components}\n", uri::redacted(&source.uri), source.suite);
+    }
+    text
+}
+
+/// The newest Release file of a source that was accepted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub signed: SignedFile,
+    pub validators: Validators,
+    /// `Date`, seconds since the epoch.
+    pub date: Option<i64>,
+    /// When the server was last asked, seconds since the epoch.
+    pub asked: i64,
+}
+
+/// The objects that make up a Release file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SignedFile {
+    Inline(Sha256),
+    Detached { release: Sha256, signature: Sha256 },
+    Unsigned(Sha256),
+}
+
+/// The store of index files.
+#[derive(Debug, Clone)]
+pub struct Lists {
+    root: PathBuf,
+}
+
+impl Lists {
+    /// The store below a cache directory, made if need be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`].
+    pub fn open(cache: &Path) -> Result<Self> {
+        let root = cache.join("lists/v1");
+        for name in ["objects", "seen"] {
+            make_folder(&root.join(name))?;
+        }
+        Ok(Lists { root })
+    }
+
+    /// Where the object of this hash is, or would be.
+    pub(super) fn object(&self, sha256: Sha256) -> PathBuf {
+        self.root.join("objects").join(sha256.to_string())
+    }
+
+    /// The object of this hash, if it is there in the right size.
+    pub(super) fn find(&self, sha256: Sha256, size: u64) -> Option<PathBuf> {
+        let path = self.object(sha256);
+        fs::metadata(&path).is_ok_and(|meta| meta.len() == size).then_some(path)
+    }
+
+    pub(super) fn read(&self, sha256: Sha256) -> Result<Vec<u8>> {
+        let path = self.object(sha256);
+        let bytes = fs::read(&path).doing(|| format!("cannot read {}", path.display()))?;
+        if Sha256::of(&bytes) != sha256 {
+            return Err(Error::new(ErrorKind::Store, format!("{} is damaged", path.display()))
+                .with_hint("run `debmock scrub lists` and then the command again"));
+        }
+        Ok(bytes)
+    }
+
+    /// Stores `bytes`, unless they are there.
+    pub(super) fn put(&self, bytes: &[u8]) -> Result<Sha256> {
+        let sha256 = Sha256::of(bytes);
+        if self.find(sha256, bytes.len() as u64).is_some() {
+            return Ok(sha256);
+        }
+        let mut object = self.create()?;
+        object.write_all(bytes).doing(|| self.writing())?;
+        Ok(self.keep(object)?.0)
+    }
+
+    /// An object that is being written.
+    pub(super) fn create(&self) -> Result<NewObject> {
+        let file = NamedTempFile::with_prefix_in(".new-", self.root.join("objects"))
+            .doing(|| self.writing())?;
+        Ok(NewObject(Hashing::new(BufWriter::with_capacity(256 * 1024, file))))
+    }
+
+    /// Ends writing: hash and size of what was written.
+    pub(super) fn finish(&self, object: NewObject) -> Result<(NamedTempFile, Sha256, u64)> {
+        let (writer, sha256, size) = object.0.finish();
+        let file =
+            writer.into_inner().map_err(io::IntoInnerError::into_error).doing(|| self.writing())?;
+        Ok((file, sha256, size))
+    }
+
+    /// Gives a finished object its name.
+    pub(super) fn keep(&self, object: NewObject) -> Result<(Sha256, PathBuf)> {
+        let (file, sha256, _) = self.finish(object)?;
+        self.keep_as(file, sha256).map(|path| (sha256, path))
+    }
+
+    pub(super) fn keep_as(&self, file: NamedTempFile, name: Sha256) -> Result<PathBuf> {
+        let path = self.object(name);
+        publish(file, &path)?;
+        Ok(path)
+    }
+
+    fn writing(&self) -> String {
+        format!("cannot write to {}", self.root.display())
+    }
+
+    fn seen_path(&self, source: &ArchiveSource) -> PathBuf {
+        let key = Sha256::of(format!("{}\n{}", source.uri, source.suite).as_bytes());
+        self.root.join("seen").join(format!("{key}.json"))
+    }
+
+    /// What is known about a source. A record that is damaged or whose objects are gone counts
+    /// as none.
+    pub(super) fn seen(&self, source: &ArchiveSource) -> Option<Seen> {
+        let seen: Seen = serde_json::from_slice(&fs::read(self.seen_path(source)).ok()?).ok()?;
+        let there = |sha256| self.object(sha256).is_file();
+        let complete = match seen.signed {
+            SignedFile::Inline(file) | SignedFile::Unsigned(file) => there(file),
+            SignedFile::Detached { release, signature } => there(release) && there(signature),
+        };
+        complete.then_some(seen)
+    }
+
+    pub(super) fn set_seen(&self, source: &ArchiveSource, seen: &Seen) -> Result<()> {
+        let path = self.seen_path(source);
+        let write = || -> io::Result<NamedTempFile> {
+            let mut file = NamedTempFile::with_prefix_in(".new-", self.root.join("seen"))?;
+            file.write_all(&serde_json::to_vec(seen)?)?;
+            Ok(file)
+        };
+        publish(write().doing(|| format!("cannot write {}", path.display()))?, &path)
+    }
+
+    /// The directory with exactly these files: names as apt has them, and objects.
+    pub(super) fn assemble(&self, files: &[(String, PathBuf)]) -> Result<(Sha256, PathBuf)> {
+        let mut sorted: Vec<_> = files.iter().collect();
+        sorted.sort();
+        sorted.dedup();
+        let mut hasher = Hasher::new();
+        for (name, object) in &sorted {
+            let object = object.file_name().unwrap_or_default().to_string_lossy();
+            hasher.update(format!("{name}\0{object}\n").as_bytes());
+        }
+        let digest = hasher.finish();
+        let path = self.root.join(digest.to_string());
+        if path.is_dir() {
+            return Ok((digest, path));
+        }
+        let build = || -> io::Result<tempfile::TempDir> {
+            let folder = tempfile::Builder::new().prefix(".new-").tempdir_in(&self.root)?;
+            for (name, object) in &sorted {
+                link_or_copy(object, &folder.path().join(name))?;
+            }
+            // Without these apt refuses the directory.
+            fs::write(folder.path().join("lock"), "")?;
+            fs::set_permissions(folder.path().join("lock"), Permissions::from_mode(0o644))?;
+            for name in ["partial", "auxfiles"] {
+                fs::create_dir(folder.path().join(name))?;
+                fs::set_permissions(folder.path().join(name), Permissions::from_mode(0o755))?;
+            }
+            fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+            Ok(folder)
+        };
+        let folder = build().doing(|| self.writing())?;
+        match fs::rename(folder.path(), &path) {
+            Ok(()) => drop(folder.keep()),
+            // Another process made the same one.
+            Err(_) if path.is_dir() => {}
+            Err(error) => return Err(Error::io(format!("cannot make {}", path.display()), error)),
+        }
+        Ok((digest, path))
+    }
+}
+
+/// A file that is being written to the store; gone if it is dropped.
+pub(super) struct NewObject(Hashing<BufWriter<NamedTempFile>>);
+
+impl NewObject {
+    pub(super) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+}
+
+impl Write for NewObject {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Gives a temporary file its name and mode 0644.
+pub(crate) fn publish(file: NamedTempFile, path: &Path) -> Result<()> {
+    let doing = || format!("cannot write {}", path.display());
+    file.as_file().set_permissions(Permissions::from_mode(0o644)).doing(doing)?;
+    file.persist(path).map_err(|error| error.error).doing(doing)?;
+    Ok(())
+}
+
+/// Makes a directory of mode 0755 and those above it.
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
+    let doing = || format!("cannot make the directory {}", path.display());
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).doing(doing)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755)).doing(doing)
+}
+
+/// A hard link, or a copy where the file system has none or the file too many.
+pub(crate) fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error)
+            if error.kind() != io::ErrorKind::NotFound
+                && error.kind() != io::ErrorKind::AlreadyExists =>
+        {
+            fs::copy(from, to)?;
+            fs::set_permissions(to, Permissions::from_mode(0o644))
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,144 @@
+//! Which isolation modes work here, and what to do about those that do not.
+
+use super::{choose_range, find_helper};
+use crate::error::{Error, Result};
+use debmock_helper::protocol::{Area, Enter, Helper, Mode, Program, Request, StoreCall, bytes};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+/// What is known about one isolation mode.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Its name in the config.
+    pub mode: &'static str,
+    /// Why it does not work; nothing: it works.
+    pub problem: Option<Error>,
+    /// What else to know about it.
+    pub notes: Vec<String>,
+}
+
+/// What `debmock doctor` tells.
+#[derive(Debug)]
+pub struct Diagnosis {
+    /// The helper, if there is one.
+    pub helper: Result<Program>,
+    /// One verdict a mode, best first.
+    pub modes: Vec<Verdict>,
+    /// What the machine has or lacks beside them.
+    pub notes: Vec<String>,
+}
+
+impl Diagnosis {
+    /// Whether any mode works.
+    pub fn is_usable(&self) -> bool {
+        self.modes.iter().any(|verdict| verdict.problem.is_none())
+    }
+}
+
+/// Tries every mode for real: enters it and mounts an overlay, in a temporary directory.
+pub fn diagnose(explicit: Option<&Program>, root_range: (u32, u32)) -> Diagnosis {
+    let helper = find_helper(explicit);
+    let modes = match &helper {
+        Ok(program) => vec![
+            verdict("userns", program, Mode::Userns, root_range),
+            verdict("simple", program, Mode::Simple, root_range),
+        ],
+        Err(_) => Vec::new(),
+    };
+    Diagnosis { helper, modes, notes: machine_notes() }
+}
+
+fn verdict(name: &'static str, program: &Program, mode: Mode, range: (u32, u32)) -> Verdict {
+    let mut notes = Vec::new();
+    let problem = attempt(program, mode, range, &mut notes).err().map(explain);
+    Verdict { mode: name, problem, notes }
+}
+
+fn attempt(
+    program: &Program,
+    mode: Mode,
+    range: (u32, u32),
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let ids = match mode {
+        Mode::Userns => {
+            let choice = choose_range(range)?;
+            let ids = choice.ids();
+            notes.push(format!("ids {}:{} of the host", ids.uid, ids.count));
+            ids
+        }
+        Mode::Simple => debmock_helper::protocol::IdMap { uid: 0, gid: 0, count: u32::MAX },
+    };
+    let folder = tempfile::tempdir()
+        .map_err(|error| Error::io("cannot make a temporary directory", error))?;
+    let areas = [(Area::Layers, "layers"), (Area::Roots, "roots")]
+        .map(|(area, name)| (area, bytes(folder.path().join(name).as_os_str().as_bytes())));
+    let helper = Helper::start(program)?;
+    let enter = Enter { mode, ids, areas: areas.to_vec(), binds: Vec::new() };
+    let entered = helper.request(&Request::Enter(enter), &[])?.done();
+    if entered.is_ok() {
+        match helper.request(&Request::Store(StoreCall::ProbeOverlay), &[])?.done() {
+            Ok(()) => notes.push("overlay mounts work".into()),
+            Err(error) => notes.push(format!(
+                "overlay mounts do not work below {} ({}): roots are copied, which is slower",
+                folder.path().display(),
+                Error::from(error)
+            )),
+        }
+        // Made by another owner: only the helper can delete them.
+        for area in [Area::Layers, Area::Roots] {
+            let place = debmock_helper::protocol::Place { area, path: "trash".into() };
+            let _ = helper.request(&Request::Store(StoreCall::Remove(place)), &[])?.done();
+        }
+    }
+    drop(helper);
+    for name in ["layers", "roots"] {
+        // Empty now, and the folder that holds them is ours.
+        let _ = fs::remove_dir(folder.path().join(name).join("trash"));
+    }
+    Ok(entered?)
+}
+
+/// Adds to a refused mode the reason that this machine shows for it.
+pub(crate) fn explain(error: Error) -> Error {
+    if error.kind() != crate::ErrorKind::Isolation || error.message().contains("/etc/subuid") {
+        return error;
+    }
+    let said = error.to_string();
+    let hint = if said.contains("newuidmap") || said.contains("newgidmap") {
+        "install the package uidmap: apt install uidmap"
+    } else if setting("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) {
+        "user namespaces are off: as root, sysctl -w kernel.unprivileged_userns_clone=1"
+    } else if setting("/proc/sys/user/max_user_namespaces") == Some(0) {
+        "user namespaces are off: as root, sysctl -w user.max_user_namespaces=10000"
+    } else if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
+        "AppArmor denies capabilities in user namespaces: install a profile that grants `userns` to debmock-helper, or as root, sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+    } else if said.contains("is for root") {
+        "only root can use it; other users have `userns`"
+    } else {
+        "a container or security module refuses it: in a container, run it with --privileged, or allow unshare and mount"
+    };
+    error.with_hint(hint)
+}
+
+fn setting(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn machine_notes() -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Ok(release) = fs::read_to_string("/proc/sys/kernel/osrelease") {
+        notes.push(format!("kernel {}", release.trim()));
+        let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+        if let (Some(major), Some(minor)) = (numbers.next(), numbers.next())
+            && (major, minor) < (5, 12)
+        {
+            notes.push("kernels before 5.12 lack calls that debmock needs".into());
+        }
+    }
+    let v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    if v2.trim().is_empty() {
+        notes.push("no cgroup v2 controllers at /sys/fs/cgroup: limits are set per process".into());
+    }
+    notes
+}

@@ -1,0 +1,403 @@
+//! The store of `.deb` files, by SHA-256.
+//!
+//! ```text
+//! debs/v1/ab/SHA256.deb       complete and verified
+//! debs/v1/partial/SHA256.N    being written, or left behind by a transfer that stopped
+//! debs/v1/sets/NAME/          hard links under the names that apt gives to its archives
+//! ```
+//!
+//! A file appears under its hash only when it is complete and has that hash. Any number of
+//! processes may write at once: each writes to a file of its own, and the same content wins.
+//! Files are readable by everybody: users of a root's id range read them through a descriptor.
+
+use crate::archive::checksum::{Hasher, Sha256};
+use crate::archive::state::{link_or_copy, make_folder};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The store of `.deb` files.
+#[derive(Debug, Clone)]
+pub struct Debs {
+    root: PathBuf,
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+impl Debs {
+    /// The store below a cache directory, made if need be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`].
+    pub fn open(cache: &Path) -> Result<Self> {
+        let root = cache.join("debs/v1");
+        for name in ["partial", "sets"] {
+            make_folder(&root.join(name))?;
+        }
+        Ok(Debs { root })
+    }
+
+    /// Where the file of this hash is, or would be.
+    pub fn path(&self, sha256: Sha256) -> PathBuf {
+        let name = sha256.to_string();
+        self.root.join(&name[..2]).join(format!("{name}.deb"))
+    }
+
+    /// The file of this hash, if it is there in the right size.
+    pub fn lookup(&self, sha256: Sha256, size: u64) -> Option<PathBuf> {
+        let path = self.path(sha256);
+        fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == size).then_some(path)
+    }
+
+    /// Copies a local `.deb` into the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`].
+    pub fn insert(&self, file: &Path) -> Result<(Sha256, u64, PathBuf)> {
+        let doing = || format!("cannot copy {} into the store", file.display());
+        let mut input = File::open(file).doing(doing)?;
+        let mut partial = self.create("local")?;
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => partial.write_all(&buffer[..count]).doing(doing)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io(doing(), error)),
+            }
+        }
+        let (sha256, size) = (partial.hasher.clone().finish(), partial.size);
+        Ok((sha256, size, partial.publish(sha256, size)?))
+    }
+
+    /// A file that is to become that of this hash. It begins with what an interrupted transfer
+    /// left behind, if there is anything.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`].
+    pub fn partial(&self, sha256: Sha256, size: u64) -> Result<Partial> {
+        let mut partial = self.create(&sha256.to_string())?;
+        if let Some(old) = self.abandoned(sha256) {
+            // Copied, not taken over: should its writer be alive after all, nothing is mixed.
+            if let Ok(mut input) = File::open(&old) {
+                let mut buffer = vec![0; 128 * 1024];
+                while let Ok(count @ 1..) = input.read(&mut buffer) {
+                    if partial.size + count as u64 > size {
+                        partial.restart()?;
+                        break;
+                    }
+                    partial.write_all(&buffer[..count]).doing(|| self.writing())?;
+                }
+            }
+            let _ = fs::remove_file(&old);
+        }
+        Ok(partial)
+    }
+
+    /// The largest file that a transfer of this hash left behind.
+    fn abandoned(&self, sha256: Sha256) -> Option<PathBuf> {
+        let prefix = format!("{sha256}.");
+        let entries = fs::read_dir(self.root.join("partial")).ok()?.flatten();
+        let left = entries.filter(|entry| {
+            let name = entry.file_name();
+            let owner = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(&prefix))
+                .and_then(|rest| rest.split('.').next());
+            owner.is_some_and(|pid| pid == "left" || !Path::new("/proc").join(pid).exists())
+        });
+        let sized = left.filter_map(|entry| Some((entry.metadata().ok()?.len(), entry.path())));
+        sized.max().map(|(_, path)| path)
+    }
+
+    fn create(&self, name: &str) -> Result<Partial> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            self.root.join("partial").join(format!("{name}.{}.{number}", std::process::id()));
+        // What has this name was left by a process of the same number.
+        let _ = fs::remove_file(&path);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(&path)
+            .doing(|| format!("cannot make {}", path.display()))?;
+        let debs = self.clone();
+        let left =
+            self.root.join("partial").join(format!("{name}.left.{}.{number}", std::process::id()));
+        Ok(Partial { debs, file, path, left, hasher: Hasher::new(), size: 0, done: false })
+    }
+
+    fn writing(&self) -> String {
+        format!("cannot write to {}", self.root.display())
+    }
+
+    /// A directory of hard links to files of the store: `name` says what for, `files` gives each
+    /// link's name ([`archive_name`]) and the hash. What the directory had before is gone. There
+    /// is also `partial/` and `lock`, so that it can stand for `/var/cache/apt/archives`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] if a file is not in the store; [`ErrorKind::Usage`] for a name with
+    /// a slash.
+    pub fn link_set(&self, name: &str, files: &[(String, Sha256)]) -> Result<PathBuf> {
+        let path = self.set_path(name)?;
+        let folder = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempdir_in(self.root.join("sets"))
+            .doing(|| self.writing())?;
+        for (link, sha256) in files {
+            if link.contains('/') || link.starts_with('.') {
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    format!("{link:?} is not the name of a package file"),
+                ));
+            }
+            link_or_copy(&self.path(*sha256), &folder.path().join(link)).map_err(|error| {
+                let missing = error.kind() == io::ErrorKind::NotFound;
+                let error = Error::io(format!("cannot link {link} ({sha256})"), error);
+                if missing { error.with_kind(ErrorKind::Store) } else { error }
+            })?;
+        }
+        let finish = || -> io::Result<()> {
+            fs::create_dir(folder.path().join("partial"))?;
+            fs::set_permissions(folder.path().join("partial"), Permissions::from_mode(0o755))?;
+            fs::write(folder.path().join("lock"), "")?;
+            fs::set_permissions(folder.path().join("lock"), Permissions::from_mode(0o644))?;
+            fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+            if path.exists() {
+                fs::remove_dir_all(&path)?;
+            }
+            fs::rename(folder.path(), &path)
+        };
+        finish().doing(|| format!("cannot make {}", path.display()))?;
+        drop(folder.keep());
+        Ok(path)
+    }
+
+    /// Removes a set. One that does not exist is no error.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`]; [`ErrorKind::Usage`] for a name with a slash.
+    pub fn remove_set(&self, name: &str) -> Result<()> {
+        let path = self.set_path(name)?;
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io(format!("cannot remove {}", path.display()), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn set_path(&self, name: &str) -> Result<PathBuf> {
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("{name:?} is not a name for a set of packages"),
+            ));
+        }
+        Ok(self.root.join("sets").join(name))
+    }
+}
+
+/// The name that apt gives to a package file in `/var/cache/apt/archives`: in the version the
+/// epoch's colon is `%3a`.
+pub fn archive_name(name: &str, version: &str, architecture: &str) -> String {
+    format!("{name}_{}_{architecture}.deb", version.replace(':', "%3a"))
+}
+
+/// A file of the store that is being written. If it is dropped before [`Partial::publish`],
+/// what it has is kept for the next try.
+pub struct Partial {
+    debs: Debs,
+    file: File,
+    path: PathBuf,
+    /// Its name when nobody writes to it any more.
+    left: PathBuf,
+    hasher: Hasher,
+    size: u64,
+    done: bool,
+}
+
+impl Partial {
+    /// Bytes written so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Throws away what was written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn restart(&mut self) -> Result<()> {
+        use std::io::{Seek, SeekFrom};
+        let doing = || format!("cannot truncate {}", self.path.display());
+        self.file.set_len(0).doing(doing)?;
+        self.file.seek(SeekFrom::Start(0)).doing(doing)?;
+        (self.hasher, self.size) = (Hasher::new(), 0);
+        Ok(())
+    }
+
+    /// Hash of what was written so far.
+    pub fn sha256(&self) -> Sha256 {
+        self.hasher.clone().finish()
+    }
+
+    /// Gives the file its name, if it has this hash and size.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] if it has not; it is removed then.
+    pub fn publish(mut self, sha256: Sha256, size: u64) -> Result<PathBuf> {
+        self.done = true;
+        let got = (self.sha256(), self.size);
+        if got != (sha256, size) {
+            let _ = fs::remove_file(&self.path);
+            return Err(Error::new(
+                ErrorKind::Store,
+                format!(
+                    "a file of {} bytes with the SHA-256 {} is not the one of {size} bytes with {sha256}",
+                    got.1, got.0
+                ),
+            ));
+        }
+        let path = self.debs.path(sha256);
+        let doing = || format!("cannot write {}", path.display());
+        make_folder(path.parent().unwrap_or(&self.debs.root))?;
+        self.file.set_permissions(Permissions::from_mode(0o644)).doing(doing)?;
+        match fs::rename(&self.path, &path) {
+            Err(_) if self.debs.lookup(sha256, size).is_some() => {}
+            other => other.doing(doing)?,
+        }
+        Ok(path)
+    }
+
+    /// Removes it: what it has is of no use.
+    pub fn discard(mut self) {
+        self.done = true;
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Write for Partial {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = match self.size {
+                0 => fs::remove_file(&self.path),
+                _ => fs::rename(&self.path, &self.left),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: &Path) -> Vec<String> {
+        let entries = fs::read_dir(path).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_transfer_left_behind_is_taken_up() {
+        let cache = tempfile::tempdir().unwrap();
+        let debs = Debs::open(cache.path()).unwrap();
+        let hash = Sha256::of(b"hello");
+        debs.partial(hash, 5).unwrap().write_all(b"hel").unwrap();
+        assert!(debs.lookup(hash, 5).is_none());
+        let mut partial = debs.partial(hash, 5).unwrap();
+        assert_eq!(partial.size(), 3);
+        // One that is in use is left alone.
+        assert_eq!(debs.partial(hash, 5).unwrap().size(), 0);
+        partial.write_all(b"lo").unwrap();
+        let path = partial.publish(hash, 5).unwrap();
+        assert_eq!(debs.lookup(hash, 5), Some(path.clone()));
+        assert!(debs.lookup(hash, 6).is_none());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        assert!(names(&cache.path().join("debs/v1/partial")).is_empty());
+    }
+
+    #[test]
+    fn one_that_was_killed_is_taken_up_too() {
+        let cache = tempfile::tempdir().unwrap();
+        let debs = Debs::open(cache.path()).unwrap();
+        let hash = Sha256::of(b"hello");
+        fs::write(cache.path().join(format!("debs/v1/partial/{hash}.999999999.0")), "he").unwrap();
+        assert_eq!(debs.partial(hash, 5).unwrap().size(), 2);
+        fs::write(cache.path().join(format!("debs/v1/partial/{hash}.999999999.0")), "too long")
+            .unwrap();
+        assert_eq!(debs.partial(hash, 5).unwrap().size(), 0);
+    }
+
+    #[test]
+    fn wrong_content_is_not_kept() {
+        let cache = tempfile::tempdir().unwrap();
+        let debs = Debs::open(cache.path()).unwrap();
+        let hash = Sha256::of(b"hello");
+        let mut partial = debs.partial(hash, 5).unwrap();
+        partial.write_all(b"hallo").unwrap();
+        assert_eq!(partial.publish(hash, 5).unwrap_err().kind(), ErrorKind::Store);
+        assert!(names(&cache.path().join("debs/v1/partial")).is_empty());
+    }
+
+    #[test]
+    fn sets_have_the_names_of_apt() {
+        let cache = tempfile::tempdir().unwrap();
+        let debs = Debs::open(cache.path()).unwrap();
+        let file = cache.path().join("x.deb");
+        fs::write(&file, "hello").unwrap();
+        let (hash, ..) = debs.insert(&file).unwrap();
+        let name = archive_name("a", "1:2.0-1", "amd64");
+        assert_eq!(name, "a_1%3a2.0-1_amd64.deb");
+        let set = debs.link_set("s", &[(name.clone(), hash)]).unwrap();
+        assert_eq!(names(&set), [name.as_str(), "lock", "partial"]);
+        debs.link_set("s", &[]).unwrap();
+        assert_eq!(names(&set), ["lock", "partial"]);
+        debs.remove_set("s").unwrap();
+        debs.remove_set("s").unwrap();
+        assert!(!set.exists());
+        assert!(debs.link_set("../x", &[]).is_err());
+        assert!(debs.link_set("s", &[("../x".into(), hash)]).is_err());
+        assert_eq!(
+            debs.link_set("s", &[("x".into(), Sha256::of(b"no"))]).unwrap_err().kind(),
+            ErrorKind::Store
+        );
+    }
+
+    #[test]
+    fn many_writers_of_one_file_are_no_problem() {
+        let cache = tempfile::tempdir().unwrap();
+        let debs = Debs::open(cache.path()).unwrap();
+        let hash = Sha256::of(b"hello");
+        std::thread::scope(|threads| {
+            for _ in 0..8 {
+                threads.spawn(|| {
+                    let mut partial = debs.partial(hash, 5).unwrap();
+                    if partial.size() == 0 {
+                        partial.write_all(b"hello").unwrap();
+                    }
+                    partial.publish(hash, 5).unwrap();
+                });
+            }
+        });
+        assert!(debs.lookup(hash, 5).is_some());
+    }
+}

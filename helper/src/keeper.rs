@@ -1,0 +1,301 @@
+//! Process 1 of a session.
+//!
+//! It lays out the session's mounts, then waits: for requests from the host, for ends of its
+//! children, for the end of the host or of the helper. It never starts a thread, never executes
+//! another program (which would make it inspectable), and holds no descriptor of a host directory.
+//! When the host's socket closes, the host process dies (a forked child of it may still hold the
+//! socket) or the helper dies, it ends, and with it the whole pid namespace.
+
+use crate::protocol::{
+    Bytes, Command, Control, Doing, Exit, Failure, Mode, Open, Reply, Run, decode, encode,
+};
+use crate::sandbox::command::{Launch, launch};
+use crate::sandbox::{mounts, network};
+use crate::sys::process::{self, Fork, Usage};
+use crate::sys::socket;
+use crate::work;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+/// What the helper hands to a new keeper.
+#[derive(Debug)]
+pub struct Inherited {
+    /// Where requests of the host come from.
+    pub requests: OwnedFd,
+    /// Where messages of the helper come from.
+    pub helper: OwnedFd,
+    /// Readable when the host process has ended.
+    pub host: OwnedFd,
+    /// Where to tell that the session is open.
+    pub replies: OwnedFd,
+    /// What becomes `/`.
+    pub tree: OwnedFd,
+    /// Host mounts to bind, in the order of the request.
+    pub binds: Vec<OwnedFd>,
+    /// Locks that must be held as long as the session lives.
+    pub locks: Vec<OwnedFd>,
+    /// The session's number.
+    pub number: u32,
+    /// Isolation mode.
+    pub mode: Mode,
+}
+
+/// A message from the helper to its keeper, with a detached mount and a reply socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AttachLate {
+    /// Where, inside the root.
+    pub target: Bytes,
+}
+
+struct Running {
+    pid: i32,
+    replies: OwnedFd,
+    /// A command's end is told by the keeper; a job tells its own.
+    is_command: bool,
+}
+
+struct Keeper {
+    inherited: Inherited,
+    network: OwnedFd,
+    /// The tree alone, without what is mounted in it.
+    bare: OwnedFd,
+    running: Vec<Running>,
+}
+
+/// Lives as process 1. Never returns.
+pub fn live(inherited: Inherited, open: &Open) -> ! {
+    let descriptors: Vec<RawFd> = [
+        &inherited.requests,
+        &inherited.helper,
+        &inherited.host,
+        &inherited.replies,
+        &inherited.tree,
+    ]
+    .into_iter()
+    .chain(&inherited.binds)
+    .chain(&inherited.locks)
+    .map(AsRawFd::as_raw_fd)
+    .collect();
+    process::keep_descriptors(&descriptors);
+    let _ = process::die_with_parent();
+    let replies = inherited.replies.try_clone();
+    match set_up(inherited, open) {
+        Ok(keeper) => keeper.serve(),
+        Err(failure) => {
+            if let Ok(replies) = replies {
+                answer(&replies, &Reply::Failed(failure));
+            }
+            process::exit_now(1)
+        }
+    }
+}
+
+fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
+    let mut warnings = Vec::new();
+    rustix::system::sethostname(open.hostname.as_bytes())
+        .isolating(|| format!("cannot set the host name {}", open.hostname))?;
+    let tree = inherited.tree.try_clone().doing(|| "cannot copy a descriptor".into())?;
+    let root = mounts::attach_root(tree)?;
+    let bare = mounts::bare_copy(&root)?;
+    warnings.extend(mounts::mount_proc(&root, inherited.mode, open.accept_weak)?);
+    let (network, weak_sys) = network::make(&root)?;
+    if let Some(weak) = weak_sys {
+        if !open.accept_weak {
+            return Err(Failure::isolation(format!("cannot mount /sys: {weak}"), Errno::PERM));
+        }
+        warnings.push(weak);
+    }
+    mounts::mount_dev(&root)?;
+    for (source, bind) in inherited.binds.iter().zip(&open.binds) {
+        mounts::mount_bind(&root, source, bind)?;
+    }
+    mounts::pivot(&root)?;
+    drop(root);
+    inherited.binds.clear();
+    let opened = Reply::Opened { session: inherited.number, warnings };
+    answer(&inherited.replies, &opened);
+    Ok(Keeper { inherited, network, bare, running: Vec::new() })
+}
+
+fn answer(replies: &OwnedFd, reply: &Reply) {
+    if let Ok(bytes) = encode(reply) {
+        // Who no longer listens has cancelled.
+        let _ = socket::send(replies.as_fd(), &bytes, &[]);
+    }
+}
+
+impl Keeper {
+    fn serve(mut self) -> ! {
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        let signals = mask.thread_block().and_then(|()| {
+            SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        });
+        let Ok(signals) = signals else { process::exit_now(1) };
+        loop {
+            self.reap();
+            let mut set = vec![
+                PollFd::new(&self.inherited.host, PollFlags::IN),
+                PollFd::new(&self.inherited.helper, PollFlags::IN),
+                PollFd::new(&self.inherited.requests, PollFlags::IN),
+                PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            ];
+            // A job reads what its caller says by itself; only the caller's end matters here.
+            set.extend(self.running.iter().map(|running| {
+                let flags = if running.is_command { PollFlags::IN } else { PollFlags::empty() };
+                PollFd::new(&running.replies, flags)
+            }));
+            match poll(&mut set, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => process::exit_now(1),
+            }
+            let ready: Vec<bool> = set.iter().map(|fd| !fd.revents().is_empty()).collect();
+            drop(set);
+            if ready[0] {
+                process::exit_now(0);
+            }
+            if ready[3] {
+                while let Ok(Some(_)) = signals.read_signal() {}
+            }
+            if ready[1] {
+                self.from_helper();
+            }
+            if ready[2] {
+                self.from_host();
+            }
+            for index in (0..self.running.len().min(ready.len() - 4)).rev() {
+                if ready[4 + index] {
+                    self.from_caller(index);
+                }
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some((pid, status, usage)) = process::reap() {
+            let Some(index) = self.running.iter().position(|running| running.pid == pid) else {
+                continue;
+            };
+            let running = self.running.swap_remove(index);
+            if running.is_command {
+                answer(&running.replies, &Reply::Exited(exit_of(status, usage)));
+            }
+        }
+    }
+
+    fn from_helper(&mut self) {
+        match socket::receive(self.inherited.helper.as_fd()) {
+            Ok(Some((bytes, mut descriptors))) if descriptors.len() == 2 => {
+                let (Some(tree), Some(replies)) = (descriptors.pop(), descriptors.pop()) else {
+                    return;
+                };
+                let outcome = decode::<AttachLate>(&bytes).and_then(|message| {
+                    mounts::attach_late(&tree, &String::from_utf8_lossy(&message.target))
+                });
+                answer(&replies, &outcome.map_or_else(Reply::Failed, |()| Reply::Done));
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => process::exit_now(0),
+        }
+    }
+
+    fn from_host(&mut self) {
+        let (bytes, mut descriptors) = match socket::receive(self.inherited.requests.as_fd()) {
+            Ok(Some(message)) => message,
+            Ok(None) | Err(_) => process::exit_now(0),
+        };
+        if descriptors.is_empty() {
+            return;
+        }
+        let replies = descriptors.remove(0);
+        let outcome = decode::<Command>(&bytes).and_then(|command| match command {
+            Command::Run(run) => {
+                self.start(&run, &descriptors, &replies).map(|pid| Some((pid, true)))
+            }
+            Command::Job(job) => {
+                let around = work::Surroundings {
+                    bare: &self.bare,
+                    network: &self.network,
+                    mode: self.inherited.mode,
+                };
+                work::start(&job, descriptors, &replies, &around).map(|pid| Some((pid, false)))
+            }
+            Command::Detach { target } => {
+                mounts::detach(&String::from_utf8_lossy(&target))?;
+                answer(&replies, &Reply::Done);
+                Ok(None)
+            }
+        });
+        match outcome {
+            Ok(Some((pid, is_command))) => {
+                self.running.push(Running { pid, replies, is_command });
+            }
+            Ok(None) => {}
+            Err(failure) => answer(&replies, &Reply::Failed(failure)),
+        }
+    }
+
+    fn start(&self, run: &Run, streams: &[OwnedFd], replies: &OwnedFd) -> Result<i32, Failure> {
+        if run.terminal.is_none() && streams.len() != 3 {
+            return Err(Failure::request("a command without a terminal needs three streams"));
+        }
+        match process::fork(0).doing(|| "cannot fork".into())? {
+            Fork::Parent(child) => Ok(child.pid),
+            Fork::Child => launch(&Launch {
+                run,
+                mode: self.inherited.mode,
+                network: &self.network,
+                streams,
+                replies,
+            }),
+        }
+    }
+
+    /// The host has something to say to a running command, or has given it up.
+    fn from_caller(&mut self, index: usize) {
+        let Some(running) = self.running.get(index) else { return };
+        let pid = running.pid;
+        if !running.is_command {
+            signal(pid, libc::SIGKILL);
+            self.running.swap_remove(index);
+            return;
+        }
+        match socket::receive(running.replies.as_fd()) {
+            Ok(Some((bytes, _))) => match decode::<Control>(&bytes) {
+                Ok(Control::Signal(number)) => signal_group(pid, number),
+                Ok(_) | Err(_) => {}
+            },
+            Ok(None) | Err(_) => {
+                signal_group(pid, libc::SIGKILL);
+                // The command itself may not lead its group yet.
+                signal(pid, libc::SIGKILL);
+                self.running.swap_remove(index);
+            }
+        }
+    }
+}
+
+fn signal_group(pid: i32, number: i32) {
+    if let (Some(pid), Some(signal)) = (rustix::process::Pid::from_raw(pid), named(number)) {
+        let _ = rustix::process::kill_process_group(pid, signal);
+    }
+}
+
+fn signal(pid: i32, number: i32) {
+    if let (Some(pid), Some(signal)) = (rustix::process::Pid::from_raw(pid), named(number)) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+fn named(number: i32) -> Option<rustix::process::Signal> {
+    rustix::process::Signal::from_named_raw(number)
+}
+
+fn exit_of(status: i32, usage: Usage) -> Exit {
+    let (status, signal) = process::outcome(status);
+    Exit { status, signal, usage }
+}

@@ -1,0 +1,547 @@
+//! Messages between the host process and the helper.
+//!
+//! Both ends are of one build: the first message carries the build id and another one is refused,
+//! so that messages need no compatibility of their own. Only the layout of that first message is
+//! frozen for ever: [`MAGIC`], then the build id in UTF-8, nothing else.
+//!
+//! The host sends requests over one socket. Each request carries, as its first descriptor, a socket
+//! of its own for the replies: requests never wait for each other, and closing that socket cancels
+//! the request. The host treats whatever comes back as hostile: bounded, parsed, never a host path.
+
+mod client;
+
+pub use client::{Channel, ClientError, Helper, Keeper, Program, bytes, unexpected};
+
+use crate::sys::process::Usage;
+use serde::{Deserialize, Serialize};
+
+/// The first bytes of the first message.
+pub const MAGIC: &[u8; 8] = b"DEBMOCK\0";
+/// Names this build; both ends must have the same.
+pub const BUILD_ID: &str = env!("DEBMOCK_BUILD_ID");
+
+/// Bytes that need not be UTF-8: paths inside a root, arguments, environment.
+pub type Bytes = serde_bytes::ByteBuf;
+
+/// How commands are kept apart from the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// A user namespace with a range of ids.
+    Userns,
+    /// The host's own user namespace; for root only.
+    Simple,
+}
+
+/// Which ids of the host stand behind the ids 0 to `count` - 1 of a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// The host's user id of the root's uid 0.
+    pub uid: u32,
+    /// The host's group id of the root's gid 0.
+    pub gid: u32,
+    /// How many ids.
+    pub count: u32,
+}
+
+/// A directory of the store that the helper opens before it gives up the caller's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Area {
+    /// Layers; belongs to the root's uid 0.
+    Layers,
+    /// Buildroots; belongs to the root's uid 0.
+    Roots,
+    /// Index files; belongs to the caller, read-only here.
+    Lists,
+    /// Package files; belongs to the caller, read-only here.
+    Debs,
+}
+
+/// A place in the store: an area and a path below it without `..`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The area.
+    pub area: Area,
+    /// Relative, `/`-separated.
+    pub path: String,
+}
+
+impl Place {
+    /// A place in the area of layers.
+    pub fn layer(path: impl Into<String>) -> Self {
+        Place { area: Area::Layers, path: path.into() }
+    }
+
+    /// A place in the area of buildroots.
+    pub fn root(path: impl Into<String>) -> Self {
+        Place { area: Area::Roots, path: path.into() }
+    }
+}
+
+/// Requests to the helper.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Take on the identity of the roots; the first request, once.
+    Enter(Enter),
+    /// Take a lock and hold it until the reply socket closes.
+    Lock(Lock),
+    /// Read or change the store.
+    Store(StoreCall),
+    /// Start a session. Descriptors: reply socket, the keeper's end of its own request socket.
+    Open(Box<Open>),
+    /// Mount a directory of the store read-only into a session.
+    Attach {
+        /// The number that [`Reply::Opened`] told.
+        session: u32,
+        /// What.
+        source: Place,
+        /// Where, inside the root; made if it is missing.
+        target: Bytes,
+    },
+}
+
+/// See [`Request::Enter`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Enter {
+    /// Isolation mode.
+    pub mode: Mode,
+    /// Ids; ignored in [`Mode::Simple`].
+    pub ids: IdMap,
+    /// Host directories of the areas. Those that belong to roots are made if they are missing.
+    pub areas: Vec<(Area, Bytes)>,
+    /// Host directories or files that sessions may bind, in the order of [`Bind::number`].
+    pub binds: Vec<Bytes>,
+}
+
+/// See [`Request::Lock`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Lock {
+    /// Lock file.
+    pub place: Place,
+    /// One holder, or many that share.
+    pub exclusive: bool,
+    /// Fail at once instead of waiting.
+    pub now: bool,
+    /// Who asks, for those who have to wait: a sentence for people.
+    pub holder: String,
+}
+
+/// See [`Request::Store`].
+#[derive(Debug, Serialize, Deserialize)]
+pub enum StoreCall {
+    /// Make a directory with mode 0755 and its parents; an existing one is fine.
+    MakeDirectory(Place),
+    /// Rename; replaces nothing unless `exchange`, which swaps the two.
+    Rename {
+        /// From.
+        from: Place,
+        /// To.
+        to: Place,
+        /// Swap.
+        exchange: bool,
+    },
+    /// Move a tree out of the way at once and delete it.
+    Remove(Place),
+    /// Names below a directory; a missing one has none.
+    List(Place),
+    /// Content of a small file; a missing one is [`Reply::Missing`].
+    Read(Place),
+    /// Replace a small file at once.
+    Write(Place, Bytes),
+    /// Copy a tree, by reflink where the file system can.
+    Copy {
+        /// From.
+        from: Place,
+        /// To; must not exist.
+        to: Place,
+    },
+    /// Bytes on disk below a place.
+    Usage(Place),
+    /// Whether an overlay can be mounted here: tries it.
+    ProbeOverlay,
+}
+
+/// The tree that becomes `/` of a session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Tree {
+    /// Layers, the lowest last, and what holds the changes; without it the root is read-only.
+    Overlay {
+        /// Directories with one root tree each, topmost first.
+        lower: Vec<Place>,
+        /// Directory that has or gets `upper` and `work`.
+        upper: Option<Place>,
+    },
+    /// One directory.
+    Directory {
+        /// The root tree.
+        place: Place,
+        /// Whether it may be changed.
+        writable: bool,
+    },
+}
+
+/// See [`Request::Open`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Open {
+    /// What becomes `/`.
+    pub tree: Tree,
+    /// Files of the session itself (hosts, resolver, policy): in a small layer between base and
+    /// upper, or written into a directory tree that is being made.
+    pub files: Vec<SessionFile>,
+    /// Host name inside.
+    pub hostname: String,
+    /// Host directories and files that become visible.
+    pub binds: Vec<Bind>,
+    /// Accept a `/proc` or `/sys` that is weaker than it should be.
+    pub accept_weak: bool,
+}
+
+/// A file that a session brings along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionFile {
+    /// Relative to the root, without symbolic links or `..` in it.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Content.
+    pub content: Bytes,
+}
+
+/// A host directory or file inside a session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Bind {
+    /// Its position in [`Enter::binds`].
+    pub number: u32,
+    /// Where, inside the root; made if it is missing.
+    pub target: Bytes,
+    /// Whether it may be changed through the bind.
+    pub writable: bool,
+}
+
+/// Requests to a keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Start a program. Descriptors: reply socket, then standard input, output and error unless
+    /// a terminal was asked for.
+    Run(Box<Run>),
+    /// Work on the root's files. Descriptors: reply socket, then those that the job names.
+    Job(Box<Job>),
+    /// Take away what [`Request::Attach`] mounted.
+    Detach {
+        /// Where.
+        target: Bytes,
+    },
+}
+
+/// See [`Command::Run`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// Program and arguments; a program without a slash is looked up in the `PATH` of
+    /// `environment`.
+    pub argv: Vec<Bytes>,
+    /// `NAME=value`, nothing else is set.
+    pub environment: Vec<Bytes>,
+    /// Working directory inside the root.
+    pub directory: Bytes,
+    /// User name or number of the root's own user database.
+    pub user: String,
+    /// The host's network instead of the empty one.
+    pub network: bool,
+    /// A terminal of this many rows and columns.
+    pub terminal: Option<(u16, u16)>,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// Make `fsync` and its relatives succeed without effect.
+    pub suppress_sync: bool,
+    /// Largest number of processes (`RLIMIT_NPROC` of the user).
+    pub processes: Option<u64>,
+    /// Largest address space of each process, bytes.
+    pub memory: Option<u64>,
+    /// Largest file, bytes.
+    pub file_size: Option<u64>,
+    /// 32-bit personality.
+    pub linux32: bool,
+}
+
+/// Messages from the host over the reply socket of a running command.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Control {
+    /// Send a signal to the command's process group.
+    Signal(i32),
+    /// A package file for [`Job::Bootstrap`], checked against the index. Descriptors: the file.
+    Package {
+        /// Name.
+        name: String,
+        /// Version.
+        version: String,
+        /// Architecture.
+        architecture: String,
+    },
+    /// No more packages will come.
+    End {
+        /// `SOURCE_DATE_EPOCH` for maintainer scripts, seconds since 1970.
+        epoch: u64,
+    },
+}
+
+/// Work that a process forked from the keeper does on the files of the root.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Job {
+    /// Write the descriptor's content to a file, atomically. Descriptors: content.
+    WriteFile {
+        /// Where.
+        path: Bytes,
+        /// Permission bits.
+        mode: u32,
+        /// Owner and group by the root's numbers.
+        owner: (u32, u32),
+    },
+    /// Open a regular file beneath the root for reading; the descriptor comes with
+    /// [`Reply::Opened`].
+    OpenFile {
+        /// Which.
+        path: Bytes,
+    },
+    /// What lies in a directory.
+    ListDirectory {
+        /// Which.
+        path: Bytes,
+    },
+    /// Make a directory and its parents.
+    MakeDirectory {
+        /// Where.
+        path: Bytes,
+        /// Permission bits of the last component.
+        mode: u32,
+        /// Owner and group of the last component.
+        owner: (u32, u32),
+    },
+    /// Delete a file or a tree; a missing one is fine.
+    Remove {
+        /// What.
+        path: Bytes,
+    },
+    /// Fill the empty tree with packages, which come as [`Control::Package`]. Descriptors: the
+    /// [`BootstrapPlan`] encoded in a file, the log of the programs that run.
+    Bootstrap,
+    /// Write the tree as a tar stream. Descriptors: output.
+    Export {
+        /// Later modification times become this one, seconds since 1970.
+        epoch: i64,
+        /// Paths without `./` that are left out with all below.
+        exclude: Vec<String>,
+        /// Level and threads of zstd; without it plain tar.
+        compression: Option<(i32, u32)>,
+    },
+    /// Fill the empty tree from a tar stream, plain or compressed. Descriptors: input.
+    Import {
+        /// Name of the archive, for messages.
+        name: String,
+    },
+}
+
+/// What [`Job::Bootstrap`] makes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct BootstrapPlan {
+    /// The native architecture.
+    pub architecture: String,
+    /// Every package: name, version, architecture, and whether it is there only as a dependency.
+    pub packages: Vec<(String, String, String, bool)>,
+    /// Files that no package brings, written before the packages come.
+    pub files: Vec<SessionFile>,
+    /// Files that are there only while maintainer scripts run.
+    pub passing_files: Vec<SessionFile>,
+    /// Threads that unpack.
+    pub threads: u32,
+}
+
+/// One entry of a directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entry {
+    /// Name.
+    pub name: Bytes,
+    /// `st_mode`.
+    pub mode: u32,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Answers, from helper and keeper alike.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// The request was carried out.
+    Done,
+    /// It failed; nothing more follows.
+    Failed(Failure),
+    /// The lock is held by somebody else; [`Reply::Done`] follows when it is ours.
+    Waiting {
+        /// What that one said of itself.
+        holder: String,
+    },
+    /// The session is open.
+    Opened {
+        /// Its number for [`Request::Attach`].
+        session: u32,
+        /// What is weaker than it should be.
+        warnings: Vec<String>,
+    },
+    /// The program was started; with a terminal its other end comes along.
+    Started,
+    /// The program ended.
+    Exited(Exit),
+    /// Names below a directory, possibly in several messages; [`Reply::Done`] ends them.
+    Names(Vec<String>),
+    /// Entries of a directory, possibly in several messages; [`Reply::Done`] ends them.
+    Entries(Vec<Entry>),
+    /// Content of a small file.
+    Content(Bytes),
+    /// There is no such file.
+    Missing,
+    /// A number: bytes.
+    Number(u64),
+    /// A stage of a long job begins.
+    Stage(String),
+    /// A package was unpacked.
+    Unpacked {
+        /// Name.
+        name: String,
+        /// Version.
+        version: String,
+        /// Architecture.
+        architecture: String,
+        /// Packages done so far.
+        done: u64,
+    },
+    /// A regular file, as descriptor.
+    File {
+        /// Size in bytes.
+        size: u64,
+        /// Permission bits.
+        mode: u32,
+        /// Seconds since the epoch.
+        modified: i64,
+    },
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Exit {
+    /// Exit status, if it ended by itself.
+    pub status: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// A sentence: what failed on what.
+    pub doing: String,
+    /// The operating system's error number, 0 for none.
+    pub errno: i32,
+}
+
+/// Kinds of failure that the host must tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// An operation on a file or the system failed.
+    System,
+    /// A namespace, mount or id map is refused here.
+    Isolation,
+    /// Somebody else holds the lock.
+    Locked,
+    /// The program could not be started.
+    Exec,
+    /// An archive or tree is damaged or tries to leave the root.
+    Hostile,
+    /// The request makes no sense.
+    Request,
+}
+
+impl Failure {
+    /// A failed operation of the system.
+    pub fn system(doing: impl Into<String>, error: rustix::io::Errno) -> Self {
+        Failure { kind: FailureKind::System, doing: doing.into(), errno: error.raw_os_error() }
+    }
+
+    /// A refused namespace, mount or id map.
+    pub fn isolation(doing: impl Into<String>, error: rustix::io::Errno) -> Self {
+        Failure { kind: FailureKind::Isolation, doing: doing.into(), errno: error.raw_os_error() }
+    }
+
+    /// A request that makes no sense.
+    pub fn request(doing: impl Into<String>) -> Self {
+        Failure { kind: FailureKind::Request, doing: doing.into(), errno: 0 }
+    }
+
+    /// Damaged or hostile input.
+    pub fn hostile(doing: impl Into<String>) -> Self {
+        Failure { kind: FailureKind::Hostile, doing: doing.into(), errno: 0 }
+    }
+
+    /// The same under another kind.
+    pub fn of_kind(mut self, kind: FailureKind) -> Self {
+        self.kind = kind;
+        self
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.doing)?;
+        if self.errno != 0 {
+            write!(f, ": {}", std::io::Error::from_raw_os_error(self.errno))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Adds what was being done to a system error.
+pub trait Doing<T> {
+    /// Becomes a [`FailureKind::System`] failure.
+    fn doing(self, doing: impl FnOnce() -> String) -> Result<T, Failure>;
+    /// Becomes a [`FailureKind::Isolation`] failure.
+    fn isolating(self, doing: impl FnOnce() -> String) -> Result<T, Failure>;
+}
+
+impl<T> Doing<T> for Result<T, rustix::io::Errno> {
+    fn doing(self, doing: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|error| Failure::system(doing(), error))
+    }
+    fn isolating(self, doing: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|error| Failure::isolation(doing(), error))
+    }
+}
+
+impl<T> Doing<T> for std::io::Result<T> {
+    fn doing(self, doing: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|error| Failure::system(doing(), errno_of(&error)))
+    }
+    fn isolating(self, doing: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|error| Failure::isolation(doing(), errno_of(&error)))
+    }
+}
+
+fn errno_of(error: &std::io::Error) -> rustix::io::Errno {
+    rustix::io::Errno::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// A message as bytes.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, Failure> {
+    postcard::to_stdvec(message)
+        .map_err(|error| Failure::request(format!("cannot encode a message: {error}")))
+}
+
+/// Bytes as a message; bytes that are left over are an error.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Failure> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Ok(message),
+        Ok(_) => Err(Failure::request("a message has bytes left over")),
+        Err(error) => Err(Failure::request(format!("a message cannot be decoded: {error}"))),
+    }
+}

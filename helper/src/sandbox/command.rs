@@ -1,0 +1,139 @@
+//! From a forked copy of the keeper to a running program.
+//!
+//! Everything here runs in the child, in a fixed order; what fails is told over the reply socket,
+//! which closes by itself when the program starts.
+
+use super::user;
+use crate::protocol::{Doing, Failure, FailureKind, Mode, Reply, Run, encode};
+use crate::sys::seccomp::{self, Filter};
+use crate::sys::{capability, keyring, process, socket, terminal};
+use rustix::fs::{Mode as Bits, OFlags};
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What a command's process needs.
+pub struct Launch<'a> {
+    /// The request.
+    pub run: &'a Run,
+    /// Isolation mode of the session.
+    pub mode: Mode,
+    /// The empty network namespace.
+    pub network: &'a OwnedFd,
+    /// Standard input, output and error; unused with a terminal.
+    pub streams: &'a [OwnedFd],
+    /// Where failures are told.
+    pub replies: &'a OwnedFd,
+}
+
+/// Becomes the program. Never returns.
+pub fn launch(launch: &Launch<'_>) -> ! {
+    let failure = match prepare(launch) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    if let Ok(bytes) = encode(&Reply::Failed(failure)) {
+        let _ = socket::send(launch.replies.as_fd(), &bytes, &[]);
+    }
+    process::exit_now(127)
+}
+
+fn prepare(launch: &Launch<'_>) -> Result<std::convert::Infallible, Failure> {
+    let run = launch.run;
+    let text = |what: &str| {
+        let what = what.to_owned();
+        move || what
+    };
+    process::reset_signals();
+    rustix::process::setsid().doing(text("cannot start a new session"))?;
+    keyring::join_fresh_session().doing(text("cannot make a session keyring"))?;
+    if !run.network {
+        process::enter(launch.network.as_fd(), libc::CLONE_NEWNET)
+            .isolating(text("cannot enter the empty network"))?;
+    }
+    connect(launch)?;
+    process::reset_priority();
+    rustix::process::umask(Bits::from(run.umask));
+    let limits = [
+        (libc::RLIMIT_AS, run.memory),
+        (libc::RLIMIT_FSIZE, run.file_size),
+        (libc::RLIMIT_NPROC, run.processes),
+        (libc::RLIMIT_CORE, Some(0)),
+    ];
+    for (resource, value) in limits {
+        if let Some(value) = value {
+            process::limit_resource(resource as u32, value)
+                .doing(|| format!("cannot set resource limit {resource}"))?;
+        }
+    }
+    // The kernel's default, which builds get everywhere: with many more some programs loop over
+    // every possible descriptor.
+    process::limit_open_files(1024).doing(text("cannot limit open files"))?;
+    if run.linux32 {
+        const PER_LINUX32: u64 = 8;
+        process::set_personality(PER_LINUX32).doing(text("cannot set the personality"))?;
+    }
+    let user = user::look_up(&run.user)?;
+    let directory = c_string(&run.directory)?;
+    let filter =
+        Filter { suppress_sync: run.suppress_sync, forbid_global: launch.mode == Mode::Simple };
+    seccomp::install(filter).isolating(text("cannot install a seccomp filter"))?;
+    let keep = match launch.mode {
+        Mode::Userns => capability::IN_USER_NAMESPACE,
+        Mode::Simple => capability::AS_REAL_ROOT,
+    };
+    capability::limit(keep).isolating(text("cannot limit capabilities"))?;
+    process::become_user(user.uid, user.gid, &user.groups)
+        .doing(|| format!("cannot become the user {}", run.user))?;
+    rustix::process::chdir(directory.as_c_str()).map_err(|error| {
+        Failure::system(
+            format!("cannot enter the directory {}", String::from_utf8_lossy(&run.directory)),
+            error,
+        )
+        .of_kind(FailureKind::Exec)
+    })?;
+    let argv = run.argv.iter().map(|a| c_string(a)).collect::<Result<Vec<_>, _>>()?;
+    let environment = run.environment.iter().map(|v| c_string(v)).collect::<Result<Vec<_>, _>>()?;
+    let path = run
+        .environment
+        .iter()
+        .find_map(|variable| variable.strip_prefix(b"PATH="))
+        .map(|value| String::from_utf8_lossy(value).into_owned())
+        .unwrap_or_default();
+    process::close_on_exec_from(3).doing(text("cannot close descriptors"))?;
+    let error = process::execute(&argv, &environment, &path);
+    let program = run.argv.first().map(|a| String::from_utf8_lossy(a)).unwrap_or_default();
+    Err(Failure::system(format!("cannot run {program}"), error).of_kind(FailureKind::Exec))
+}
+
+/// Gives the process its standard streams: the host's descriptors, or a terminal of the root's own
+/// devpts, whose other end goes to the host.
+fn connect(launch: &Launch<'_>) -> Result<(), Failure> {
+    let doing = || "cannot connect standard streams".to_owned();
+    let started = encode(&Reply::Started)?;
+    let Some((rows, columns)) = launch.run.terminal else {
+        for (number, stream) in launch.streams.iter().enumerate() {
+            process::replace_descriptor(stream.as_fd(), number as i32).doing(doing)?;
+        }
+        // The host may already have gone: then the program is about to be killed anyway.
+        let _ = socket::send(launch.replies.as_fd(), &started, &[]);
+        return Ok(());
+    };
+    let doing = || "cannot make a terminal".to_owned();
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = rustix::fs::open("/dev/pts/ptmx", flags, Bits::empty()).doing(doing)?;
+    terminal::unlock(master.as_fd()).doing(doing)?;
+    let ours = terminal::open_peer(master.as_fd()).doing(doing)?;
+    terminal::resize(master.as_fd(), rows, columns).doing(doing)?;
+    terminal::control(ours.as_fd()).doing(doing)?;
+    for number in 0..3 {
+        process::replace_descriptor(ours.as_fd(), number).doing(doing)?;
+    }
+    let _ = socket::send(launch.replies.as_fd(), &started, &[master.as_fd()]);
+    Ok(())
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, Failure> {
+    CString::new(bytes).map_err(|_| {
+        Failure::request(format!("{:?} contains a null byte", String::from_utf8_lossy(bytes)))
+    })
+}

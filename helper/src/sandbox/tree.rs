@@ -1,0 +1,131 @@
+//! The mount that becomes `/` of a session, made by the helper before it forks the keeper.
+//!
+//! Overlays are always mounted with `userxattr` (layers made with and without it do not mix:
+//! deleted files would come back) and, where they can be changed, `volatile`: a normal unmount
+//! would sync, half a second for a gigabyte. After a crash of ours the kernel's refusal of a used
+//! volatile upper is lifted, since the page cache survives; after a crash of the machine it is not.
+
+use super::identity::Entered;
+use crate::protocol::{Doing, Failure, FailureKind, Open, Place, Tree};
+use crate::store;
+use crate::sys::mount::{NODEV, RDONLY, set_attributes};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, open_tree,
+};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// A detached mount of the tree that `open` describes.
+pub fn mount(entered: &Entered, open: &Open) -> Result<OwnedFd, Failure> {
+    match &open.tree {
+        Tree::Directory { place, writable } => {
+            let directory = store::open_directory(entered, place)?;
+            if *writable && !open.files.is_empty() {
+                store::write_files(&directory, &open.files)?;
+            }
+            bind(&directory, if *writable { NODEV } else { NODEV | RDONLY })
+                .isolating(|| format!("cannot mount {}", place.path))
+        }
+        // An overlay of one layer and no upper does not exist.
+        Tree::Overlay { lower, upper: None } if lower.len() == 1 => {
+            bind(&store::open_directory(entered, &lower[0])?, NODEV | RDONLY)
+                .isolating(|| format!("cannot mount {}", lower[0].path))
+        }
+        Tree::Overlay { lower, upper } => overlay(entered, lower, upper.as_ref(), open),
+    }
+}
+
+/// A detached mount of one directory.
+pub fn bind(directory: &OwnedFd, attributes: u64) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(directory, "", flags)?;
+    set_attributes(tree.as_fd(), attributes, false)?;
+    Ok(tree)
+}
+
+fn overlay(
+    entered: &Entered,
+    lower: &[Place],
+    upper: Option<&Place>,
+    open: &Open,
+) -> Result<OwnedFd, Failure> {
+    let mut layers = Vec::new();
+    let mut change = None;
+    if let Some(place) = upper {
+        let home = store::open_directory(entered, place)?;
+        claim(&home, &place.path)?;
+        let make = |name: &str| store::make_directory_at(&home, name);
+        let (upper, work) = (make("upper")?, make("work")?);
+        forgive_crash(&work)?;
+        if !open.files.is_empty() {
+            let session = make("session")?;
+            store::write_files(&session, &open.files)?;
+            layers.push(session);
+        }
+        change = Some((upper, work));
+    }
+    for place in lower {
+        layers.push(store::open_directory(entered, place)?);
+    }
+    mount_overlay(&layers, change.as_ref().map(|(upper, work)| (upper, work)))
+        .isolating(|| "cannot mount an overlay".into())
+}
+
+/// Mounts `layers` (topmost first), with `upper` and `work` or read-only.
+pub fn mount_overlay(
+    layers: &[OwnedFd],
+    change: Option<(&OwnedFd, &OwnedFd)>,
+) -> Result<OwnedFd, Errno> {
+    // By descriptor: the paths to the store are out of reach for uid 0 of the user namespace.
+    let path = |descriptor: &OwnedFd| format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_flag(context.as_fd(), "userxattr")?;
+    fsconfig_set_string(context.as_fd(), "source", "debmock")?;
+    let lower: Vec<String> = layers.iter().map(path).collect();
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
+    if let Some((upper, work)) = change {
+        fsconfig_set_string(context.as_fd(), "lowerdir", lower.join(":"))?;
+        fsconfig_set_string(context.as_fd(), "upperdir", path(upper))?;
+        fsconfig_set_string(context.as_fd(), "workdir", path(work))?;
+        fsconfig_set_flag(context.as_fd(), "volatile")?;
+    } else {
+        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+        fsconfig_set_string(context.as_fd(), "lowerdir", lower.join(":"))?;
+    }
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Marks a buildroot as written in this boot; refuses one that another boot left unsynced.
+fn claim(home: &OwnedFd, name: &str) -> Result<(), Failure> {
+    let boot = store::boot_id();
+    match store::read_at(home, "boot")? {
+        Some(earlier) if earlier != boot => {
+            return Err(Failure::system(
+                format!(
+                    "the buildroot {name} was in use when the machine went down and may be damaged"
+                ),
+                Errno::UCLEAN,
+            )
+            .of_kind(FailureKind::Hostile));
+        }
+        Some(_) => {}
+        None => store::write_at(home, "boot", &boot)?,
+    }
+    Ok(())
+}
+
+/// Removes the mark by which the kernel refuses an upper of a volatile mount that did not end.
+fn forgive_crash(work: &OwnedFd) -> Result<(), Failure> {
+    let doing = || "cannot clean an overlay's work directory".to_owned();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(work, "work", flags, Mode::empty()) {
+        Ok(inner) => store::remove_tree(&inner, "incompat").doing(doing),
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(Failure::system(doing(), error)),
+    }
+}

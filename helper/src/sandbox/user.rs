@@ -1,0 +1,98 @@
+//! The root's own user database, read by hand: name services of the host must not answer for it.
+//!
+//! Runs in the process that becomes the command, never in the keeper: `/etc/passwd` of a hostile
+//! root may be anything.
+
+use crate::protocol::{Doing, Failure};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use std::fs::File;
+use std::io::Read;
+
+/// Files above this size are refused.
+const LARGEST: u64 = 4 << 20;
+
+/// Who a command runs as.
+#[derive(Debug, PartialEq, Eq)]
+pub struct User {
+    /// User id inside.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// Looks `user` (a name or a number) up in the current root's `/etc/passwd` and `/etc/group`.
+pub fn look_up(user: &str) -> Result<User, Failure> {
+    if user == "root" || user == "0" {
+        return Ok(User { uid: 0, gid: 0, groups: vec![0] });
+    }
+    let passwd = read("/etc/passwd")?;
+    let group = read("/etc/group").unwrap_or_default();
+    find(user, &passwd, &group)
+        .ok_or_else(|| Failure::request(format!("the root has no user {user:?} (/etc/passwd)")))
+}
+
+fn find(user: &str, passwd: &str, group: &str) -> Option<User> {
+    let number = user.parse::<u32>().ok();
+    let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
+        fields.len() >= 4
+            && (fields[0] == user || number.is_some() && fields[2].parse().ok() == number)
+    });
+    let Some(fields) = entry else {
+        return number.map(|uid| User { uid, gid: uid, groups: Vec::new() });
+    };
+    let (uid, gid) = (fields[2].parse().ok()?, fields[3].parse().ok()?);
+    let mut groups = vec![gid];
+    for line in group.lines() {
+        let mut parts = line.split(':');
+        let (_, _, id, members) = (parts.next(), parts.next(), parts.next(), parts.next());
+        if let (Some(Ok(id)), Some(members)) = (id.map(str::parse::<u32>), members)
+            && members.split(',').any(|member| member == fields[0])
+            && !groups.contains(&id)
+        {
+            groups.push(id);
+        }
+    }
+    Some(User { uid, gid, groups })
+}
+
+fn read(path: &str) -> Result<String, Failure> {
+    // NONBLOCK: a FIFO in its place must not hold us.
+    let file = open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+        .doing(|| format!("cannot read {path} of the root"))?;
+    let meta = fstat(&file).doing(|| format!("cannot read {path} of the root"))?;
+    if FileType::from_raw_mode(meta.st_mode) != FileType::RegularFile {
+        return Err(Failure::hostile(format!("{path} of the root is no regular file")));
+    }
+    let mut bytes = Vec::new();
+    File::from(file)
+        .take(LARGEST)
+        .read_to_end(&mut bytes)
+        .doing(|| format!("cannot read {path} of the root"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nsbuild:x:999:998::/:/bin/sh\nbroken\n";
+    const GROUP: &str = "root:x:0:\naudio:x:29:sbuild,other\nsbuild:x:998:\n";
+
+    #[test]
+    fn names_and_numbers_find_the_same_user() {
+        let expected = User { uid: 999, gid: 998, groups: vec![998, 29] };
+        assert_eq!(find("sbuild", PASSWD, GROUP).as_ref(), Some(&expected));
+        assert_eq!(find("999", PASSWD, GROUP), Some(expected));
+    }
+
+    #[test]
+    fn a_number_without_entry_is_a_user_without_groups() {
+        assert_eq!(
+            find("4711", PASSWD, GROUP),
+            Some(User { uid: 4711, gid: 4711, groups: vec![] })
+        );
+        assert_eq!(find("nobody", PASSWD, GROUP), None);
+    }
+}

@@ -1,0 +1,405 @@
+//! The helper process: the host's partner outside of every session.
+//!
+//! It greets, takes on the roots' identity, then serves requests: locks, the store, sessions. It
+//! stays single-threaded; what lasts long is done by a forked process. When its socket closes or
+//! the host process dies, it ends every session and everything that it started.
+
+use crate::keeper::{self, AttachLate, Inherited};
+use crate::protocol::{
+    Area, BUILD_ID, Doing, Failure, FailureKind, Lock, MAGIC, Open, Place, Reply, Request, decode,
+    encode,
+};
+use crate::sandbox::identity::{self, Entered};
+use crate::sandbox::tree;
+use crate::store;
+use crate::sys::lock::{self, Sharing};
+use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
+use crate::sys::process::{self, Child, Fork};
+use crate::sys::socket;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Lives as the helper; the exit status of the process.
+pub fn run() -> i32 {
+    let _ = process::close_from(3);
+    process::reset_signals();
+    // A leader already has what this would give.
+    let _ = rustix::process::setsid();
+    rustix::process::umask(Mode::from(0o022));
+    let Ok(requests) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return 1 };
+    let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+    else {
+        return 1;
+    };
+    let _ = process::replace_descriptor(null.as_fd(), 0);
+    if !greet(&requests) {
+        complain("debmock-helper is started by the debmock library, not by hand");
+        return 64;
+    }
+    let host = match host_process(&requests) {
+        Ok(host) => host,
+        Err(error) => {
+            complain(&format!("cannot watch the host process: {error}"));
+            return 1;
+        }
+    };
+    let mut helper = Helper {
+        requests,
+        host,
+        entered: None,
+        workers: Vec::new(),
+        held: Vec::new(),
+        sessions: Vec::new(),
+        number: 0,
+    };
+    helper.serve();
+    helper.end();
+    0
+}
+
+fn complain(words: &str) {
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
+/// Answers the host's first message; false if it is none.
+fn greet(requests: &OwnedFd) -> bool {
+    let Ok(Some((hello, _))) = socket::receive(requests.as_fd()) else { return false };
+    let Some(theirs) = hello.strip_prefix(MAGIC.as_slice()) else { return false };
+    let ours = [MAGIC.as_slice(), BUILD_ID.as_bytes()].concat();
+    socket::send(requests.as_fd(), &ours, &[]).is_ok() && theirs == BUILD_ID.as_bytes()
+}
+
+/// A descriptor of the process that made the socket. It must be our parent: a number that was
+/// reused in between would watch a stranger.
+fn host_process(requests: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let peer = rustix::net::sockopt::socket_peercred(requests)?;
+    let host = pidfd_open(peer.pid, PidfdFlags::empty())?;
+    if rustix::process::getppid() != Some(peer.pid) {
+        return Err(Errno::SRCH);
+    }
+    Ok(host)
+}
+
+/// A forked process that does one long thing.
+struct Worker {
+    child: Child,
+    replies: OwnedFd,
+    /// A lock that the worker waits for; ours when it succeeds.
+    lock: Option<OwnedFd>,
+}
+
+/// A lock that is held until its reply socket closes.
+struct Held {
+    lock: OwnedFd,
+    replies: OwnedFd,
+}
+
+struct Session {
+    number: u32,
+    child: Child,
+    link: OwnedFd,
+}
+
+struct Helper {
+    requests: OwnedFd,
+    host: OwnedFd,
+    entered: Option<Entered>,
+    workers: Vec<Worker>,
+    held: Vec<Held>,
+    sessions: Vec<Session>,
+    number: u32,
+}
+
+impl Helper {
+    fn serve(&mut self) {
+        loop {
+            let mut set = vec![
+                PollFd::new(&self.host, PollFlags::IN),
+                PollFd::new(&self.requests, PollFlags::IN),
+            ];
+            set.extend(self.sessions.iter().map(|s| PollFd::new(&s.child.pidfd, PollFlags::IN)));
+            set.extend(self.held.iter().map(|h| PollFd::new(&h.replies, PollFlags::IN)));
+            for worker in &self.workers {
+                set.push(PollFd::new(&worker.child.pidfd, PollFlags::IN));
+                set.push(PollFd::new(&worker.replies, PollFlags::IN));
+            }
+            match poll(&mut set, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+            let mut ready =
+                set.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>().into_iter();
+            drop(set);
+            let mut next = || ready.next().unwrap_or(false);
+            if next() {
+                return;
+            }
+            let request = next();
+            self.sessions
+                .retain(|session| !next() || process::wait_for(session.child.pid).is_err());
+            self.held.retain(|_| !next());
+            let held = &mut self.held;
+            self.workers.retain_mut(|worker| {
+                let (ended, told) = (next(), next());
+                if !ended && told {
+                    // The caller gave up; what a worker leaves half done lies in the trash.
+                    let _ = pidfd_send_signal(&worker.child.pidfd, rustix::process::Signal::KILL);
+                }
+                if ended || told {
+                    let status = process::wait_for(worker.child.pid);
+                    if let (Some(lock), Ok(0), false) = (worker.lock.take(), status, told)
+                        && let Ok(replies) = worker.replies.try_clone()
+                    {
+                        held.push(Held { lock, replies });
+                    }
+                    return false;
+                }
+                true
+            });
+            if request {
+                match socket::receive(self.requests.as_fd()) {
+                    Ok(Some((bytes, descriptors))) => self.request(&bytes, descriptors),
+                    Ok(None) | Err(_) => return,
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, bytes: &[u8], mut descriptors: Vec<OwnedFd>) {
+        if descriptors.is_empty() {
+            return;
+        }
+        let replies = descriptors.remove(0);
+        let outcome = decode::<Request>(bytes)
+            .and_then(|request| self.carry_out(request, descriptors, &replies));
+        match outcome {
+            Ok(true) => answer(&replies, &Reply::Done),
+            Ok(false) => {}
+            Err(failure) => answer(&replies, &Reply::Failed(failure)),
+        }
+    }
+
+    /// Carries out a request; true if its answer is plain [`Reply::Done`].
+    fn carry_out(
+        &mut self,
+        request: Request,
+        mut descriptors: Vec<OwnedFd>,
+        replies: &OwnedFd,
+    ) -> Result<bool, Failure> {
+        match request {
+            Request::Enter(enter) => {
+                if self.entered.is_some() {
+                    return Err(Failure::request("the helper has an identity already"));
+                }
+                self.entered = Some(identity::enter(&enter)?);
+                Ok(true)
+            }
+            Request::Lock(lock) => self.lock(&lock, replies),
+            Request::Store(call) => {
+                if store::is_long(&call) {
+                    return self.work(replies, None, move |helper, replies| {
+                        store::serve(helper.entered()?, &call, |reply| answer(replies, &reply))
+                    });
+                }
+                let last = store::serve(self.entered()?, &call, |reply| answer(replies, &reply))?;
+                answer(replies, &last);
+                Ok(false)
+            }
+            Request::Open(open) => {
+                let Some(keeper) = descriptors.pop() else {
+                    return Err(Failure::request("a session needs a socket"));
+                };
+                self.open(&open, keeper, replies)?;
+                Ok(false)
+            }
+            Request::Attach { session, source, target } => {
+                self.attach(session, &source, target, replies)?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn entered(&self) -> Result<&Entered, Failure> {
+        self.entered.as_ref().ok_or_else(|| Failure::request("the helper has no identity yet"))
+    }
+
+    /// Starts a process that works and answers.
+    fn work(
+        &mut self,
+        replies: &OwnedFd,
+        lock: Option<OwnedFd>,
+        work: impl FnOnce(&Helper, &OwnedFd) -> Result<Reply, Failure>,
+    ) -> Result<bool, Failure> {
+        let ours = replies.try_clone().doing(|| "cannot copy a descriptor".into())?;
+        match process::fork(0).doing(|| "cannot fork".into())? {
+            Fork::Parent(child) => {
+                self.workers.push(Worker { child, replies: ours, lock });
+                Ok(false)
+            }
+            Fork::Child => {
+                let _ = process::die_with_parent();
+                let outcome = work(self, replies);
+                let status = i32::from(outcome.is_err());
+                answer(replies, &outcome.unwrap_or_else(Reply::Failed));
+                process::exit_now(status)
+            }
+        }
+    }
+
+    fn lock(&mut self, request: &Lock, replies: &OwnedFd) -> Result<bool, Failure> {
+        let file = open_lock(self.entered()?, &request.place)?;
+        let doing = || format!("cannot lock {}", request.place.path);
+        let sharing = if request.exclusive { Sharing::Exclusive } else { Sharing::Shared };
+        if lock::try_take(file.as_fd(), sharing).doing(doing)? {
+            write_holder(&file, &request.holder);
+            let replies = replies.try_clone().doing(doing)?;
+            self.held.push(Held { lock: file, replies });
+            return Ok(true);
+        }
+        let holder = holder_of(&file);
+        if request.now {
+            return Err(Failure {
+                kind: FailureKind::Locked,
+                doing: format!("{} is in use by {holder}", request.place.path),
+                errno: 0,
+            });
+        }
+        answer(replies, &Reply::Waiting { holder });
+        // The lock belongs to the open file description, which a forked process shares.
+        let waiting = file.try_clone().doing(doing)?;
+        let request_text = (request.place.path.clone(), sharing, request.holder.clone());
+        self.work(replies, Some(file), move |_, _| {
+            let (path, sharing, holder) = request_text;
+            lock::take(waiting.as_fd(), sharing).doing(|| format!("cannot lock {path}"))?;
+            write_holder(&waiting, &holder);
+            Ok(Reply::Done)
+        })
+    }
+
+    fn open(&mut self, open: &Open, requests: OwnedFd, replies: &OwnedFd) -> Result<(), Failure> {
+        let entered = self.entered()?;
+        let copy = |descriptor: &OwnedFd| {
+            descriptor.try_clone().doing(|| "cannot copy a descriptor".into())
+        };
+        let binds = open
+            .binds
+            .iter()
+            .map(|bind| {
+                let source = entered.binds.get(bind.number as usize);
+                let source = source.ok_or_else(|| Failure::request("an unknown bind"))?;
+                // A copy, since a mount can be attached once only.
+                let flags = rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE
+                    | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC
+                    | rustix::mount::OpenTreeFlags::AT_EMPTY_PATH
+                    | rustix::mount::OpenTreeFlags::AT_RECURSIVE;
+                rustix::mount::open_tree(source, "", flags)
+                    .isolating(|| "cannot copy a bind".into())
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let (link, helper) = socket::pair().doing(|| "cannot make a socket".into())?;
+        let inherited = Inherited {
+            requests,
+            helper,
+            host: copy(&self.host)?,
+            replies: copy(replies)?,
+            tree: tree::mount(entered, open)?,
+            binds,
+            locks: self.held.iter().map(|held| copy(&held.lock)).collect::<Result<_, _>>()?,
+            number: self.number,
+            mode: entered.mode,
+        };
+        match process::fork(process::SESSION_NAMESPACES)
+            .isolating(|| "cannot make the namespaces of a session".into())?
+        {
+            Fork::Child => keeper::live(inherited, open),
+            Fork::Parent(child) => {
+                self.sessions.push(Session { number: self.number, child, link });
+                self.number += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands a detached, read-only mount of a store directory to the keeper of a session.
+    fn attach(
+        &self,
+        session: u32,
+        source: &Place,
+        target: crate::protocol::Bytes,
+        replies: &OwnedFd,
+    ) -> Result<(), Failure> {
+        let session = self.sessions.iter().find(|known| known.number == session);
+        let session = session.ok_or_else(|| Failure::request("the session has ended"))?;
+        let directory = store::open_directory(self.entered()?, source)?;
+        let tree = tree::bind(&directory, RDONLY | NOSUID | NODEV | NOEXEC)
+            .isolating(|| format!("cannot mount {}", source.path))?;
+        let message = encode(&AttachLate { target })?;
+        socket::send(session.link.as_fd(), &message, &[replies.as_fd(), tree.as_fd()])
+            .doing(|| "the session has ended".into())
+    }
+
+    /// Ends all that this process started, and waits until it has ended.
+    fn end(&mut self) {
+        let children = self.sessions.iter().map(|session| &session.child);
+        let children: Vec<_> = children.chain(self.workers.iter().map(|w| &w.child)).collect();
+        for child in &children {
+            let _ = pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL);
+        }
+        for child in children {
+            let _ = process::wait_for(child.pid);
+        }
+    }
+}
+
+fn answer(replies: &OwnedFd, reply: &Reply) {
+    if let Ok(bytes) = encode(reply) {
+        let _ = socket::send(replies.as_fd(), &bytes, &[]);
+    }
+}
+
+fn open_lock(entered: &Entered, place: &Place) -> Result<OwnedFd, Failure> {
+    let doing = || format!("cannot open the lock {}", place.path);
+    let (folder, name) = place.path.rsplit_once('/').unwrap_or(("", &place.path));
+    let folder = if folder.is_empty() {
+        entered.area(place.area)?.try_clone().doing(doing)?
+    } else {
+        store::make_path(entered, &Place { area: place.area, path: folder.into() })?
+    };
+    if name.is_empty() || name == "." || name == ".." {
+        return Err(Failure::request(doing()));
+    }
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(&folder, name, flags, Mode::from(0o644)).doing(doing)
+}
+
+fn write_holder(file: &OwnedFd, holder: &str) {
+    if let Ok(copy) = file.try_clone() {
+        let mut file = File::from(copy);
+        // Only for people: nothing depends on it.
+        let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.set_len(0));
+        let _ = file.write_all(holder.as_bytes());
+    }
+}
+
+fn holder_of(file: &OwnedFd) -> String {
+    let mut holder = String::new();
+    if let Ok(copy) = file.try_clone() {
+        let mut file = File::from(copy);
+        let _ = file.seek(SeekFrom::Start(0));
+        let _ = file.take(500).read_to_string(&mut holder);
+    }
+    let holder = holder.trim();
+    if holder.is_empty() { "another process".into() } else { holder.into() }
+}
+
+/// Deletes what killed helpers left, as long as nobody asks for anything else.
+pub fn idle(entered: &Entered) {
+    for area in [Area::Layers, Area::Roots] {
+        store::empty_trash(entered, area);
+    }
+}

@@ -1,0 +1,150 @@
+//! The helper's side of the store: directories that belong to the roots' uid 0.
+//!
+//! Every path is an [`Area`](crate::protocol::Area) and a relative path that is resolved beneath
+//! it without following symbolic links. What is removed goes to a trash directory first, so that
+//! its place is free at once; a later helper empties what a killed one left.
+
+mod copy;
+mod files;
+mod remove;
+
+pub use copy::copy_tree;
+pub use files::{
+    boot_id, make_directory_at, make_path, open_directory, read_at, write_at, write_files,
+};
+pub use remove::{remove_tree, usage};
+
+use crate::protocol::{Area, Bytes, Doing, Failure, Place, Reply, StoreCall};
+use crate::sandbox::identity::Entered;
+use crate::sandbox::tree;
+use rustix::fs::{RenameFlags, renameat_with};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+
+/// Name of the directory, in each writable area, where removed trees wait for their deletion.
+pub const TRASH: &str = "trash";
+
+/// Whether `call` may last long and belongs into a process of its own.
+pub fn is_long(call: &StoreCall) -> bool {
+    matches!(
+        call,
+        StoreCall::Remove(_)
+            | StoreCall::Copy { .. }
+            | StoreCall::Usage(_)
+            | StoreCall::ProbeOverlay
+    )
+}
+
+/// Carries out `call`; the replies but the last go to `reply`.
+pub fn serve(
+    entered: &Entered,
+    call: &StoreCall,
+    mut reply: impl FnMut(Reply),
+) -> Result<Reply, Failure> {
+    match call {
+        StoreCall::MakeDirectory(place) => {
+            files::make_path(entered, place)?;
+        }
+        StoreCall::Rename { from, to, exchange } => {
+            let ((from_parent, from_name), (to_parent, to_name)) =
+                (files::parent(entered, from)?, files::parent(entered, to)?);
+            let flags = if *exchange { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+            renameat_with(&from_parent, from_name, &to_parent, to_name, flags)
+                .doing(|| format!("cannot rename {} to {}", from.path, to.path))?;
+        }
+        StoreCall::Remove(place) => {
+            if let Some((parent, name)) = move_to_trash(entered, place)? {
+                remove_tree(&parent, &name)
+                    .doing(|| format!("cannot delete what was {}", place.path))?;
+            }
+        }
+        StoreCall::List(place) => {
+            for names in files::list(entered, place)?.chunks(500) {
+                reply(Reply::Names(names.to_vec()));
+            }
+        }
+        StoreCall::Read(place) => {
+            let (parent, name) = match files::parent(entered, place) {
+                Ok(found) => found,
+                Err(failure) if failure.errno == Errno::NOENT.raw_os_error() => {
+                    return Ok(Reply::Missing);
+                }
+                Err(failure) => return Err(failure),
+            };
+            return Ok(match read_at(&parent, name)? {
+                Some(text) => Reply::Content(Bytes::from(text.into_bytes())),
+                None => Reply::Missing,
+            });
+        }
+        StoreCall::Write(place, content) => {
+            let (parent, name) = files::parent(entered, place)?;
+            files::replace_at(&parent, name, content, 0o644)?;
+        }
+        StoreCall::Copy { from, to } => {
+            let source = open_directory(entered, from)?;
+            let (parent, name) = files::parent(entered, to)?;
+            copy_tree(&source, &parent, name)?;
+        }
+        StoreCall::Usage(place) => {
+            let directory = open_directory(entered, place)?;
+            let bytes = usage(&directory).doing(|| format!("cannot measure {}", place.path))?;
+            return Ok(Reply::Number(bytes));
+        }
+        StoreCall::ProbeOverlay => probe_overlay(entered)?,
+    }
+    Ok(Reply::Done)
+}
+
+/// Moves `place` into the trash of its area; its new parent and name, or nothing if it is missing.
+fn move_to_trash(entered: &Entered, place: &Place) -> Result<Option<(OwnedFd, String)>, Failure> {
+    let (parent, name) = match files::parent(entered, place) {
+        Ok(found) => found,
+        Err(failure) if failure.errno == Errno::NOENT.raw_os_error() => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    let trash = make_directory_at(entered.area(place.area)?, TRASH)?;
+    for attempt in 0..1000 {
+        let new = format!("{}.{}.{attempt}", std::process::id(), files::now_nanos());
+        match renameat_with(&parent, name, &trash, &new, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(Some((trash, new))),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::EXIST) => {}
+            Err(error) => {
+                return Err(Failure::system(format!("cannot remove {}", place.path), error));
+            }
+        }
+    }
+    Err(Failure::system(format!("cannot remove {}", place.path), Errno::EXIST))
+}
+
+/// Deletes what earlier helpers left in the trash.
+pub fn empty_trash(entered: &Entered, area: Area) {
+    let place = Place { area, path: TRASH.into() };
+    if let (Ok(names), Ok(trash)) = (files::list(entered, &place), open_directory(entered, &place))
+    {
+        for name in names {
+            // A second helper may be at it: whoever loses a race finds less to do.
+            let _ = remove_tree(&trash, &name);
+        }
+    }
+}
+
+/// Mounts an overlay on directories of the store and checks that a directory of a lower layer can
+/// be deleted and made again, which needs `user.*` attributes on the upper.
+fn probe_overlay(entered: &Entered) -> Result<(), Failure> {
+    let doing = || "cannot mount an overlay on the store".to_owned();
+    let name = format!("probe.{}.{}", std::process::id(), files::now_nanos());
+    let trash = make_directory_at(entered.area(Area::Roots)?, TRASH)?;
+    let home = make_directory_at(&trash, &name)?;
+    let outcome = (|| {
+        let lower = make_directory_at(&home, "lower")?;
+        make_directory_at(&lower, "folder")?;
+        let (upper, work) = (make_directory_at(&home, "upper")?, make_directory_at(&home, "work")?);
+        let mount = tree::mount_overlay(&[lower], Some((&upper, &work))).isolating(doing)?;
+        rustix::fs::unlinkat(&mount, "folder", rustix::fs::AtFlags::REMOVEDIR)
+            .and_then(|()| rustix::fs::mkdirat(&mount, "folder", 0o755.into()))
+            .isolating(doing)
+    })();
+    let _ = remove_tree(&trash, &name);
+    outcome
+}

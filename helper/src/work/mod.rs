@@ -1,0 +1,218 @@
+//! Work on the files of a root, done by a process that the keeper forks for it: no decoder and no
+//! path of a hostile tree is ever handled by process 1 itself.
+
+mod archive;
+mod bootstrap;
+
+use crate::protocol::{Doing, Entry, Failure, Job, Reply, encode};
+use crate::store;
+use crate::sys::process::{self, Fork};
+use crate::sys::socket;
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fchmod, fchown, fstat, mkdirat, openat,
+    openat2, renameat, statat, unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What jobs need of their session.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// The tree of the session alone, without what is mounted in it.
+    pub bare: &'a OwnedFd,
+    /// The empty network namespace.
+    pub network: &'a OwnedFd,
+    /// Isolation mode.
+    pub mode: crate::protocol::Mode,
+}
+
+/// Starts `job`; its process id.
+pub fn start(
+    job: &Job,
+    descriptors: Vec<OwnedFd>,
+    replies: &OwnedFd,
+    around: &Surroundings<'_>,
+) -> Result<i32, Failure> {
+    match process::fork(0).doing(|| "cannot fork".into())? {
+        Fork::Parent(child) => Ok(child.pid),
+        Fork::Child => {
+            process::reset_signals();
+            let outcome = process::enter(around.network.as_fd(), libc::CLONE_NEWNET)
+                .isolating(|| "cannot enter the empty network".into())
+                .and_then(|()| {
+                    Work { root: around.bare, replies, around }.carry_out(job, descriptors)
+                });
+            let last = outcome.unwrap_or_else(Reply::Failed);
+            if let Ok(bytes) = encode(&last) {
+                let _ = socket::send(replies.as_fd(), &bytes, &[]);
+            }
+            process::exit_now(0)
+        }
+    }
+}
+
+struct Work<'a> {
+    root: &'a OwnedFd,
+    replies: &'a OwnedFd,
+    around: &'a Surroundings<'a>,
+}
+
+impl Work<'_> {
+    fn carry_out(&self, job: &Job, descriptors: Vec<OwnedFd>) -> Result<Reply, Failure> {
+        match job {
+            Job::WriteFile { path, mode, owner } => {
+                let content = one(descriptors)?;
+                self.write_file(&text(path), *mode, *owner, content)?;
+            }
+            Job::OpenFile { path } => {
+                let path = text(path);
+                let doing = || format!("cannot open {path} of the root");
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+                let file = self.open(&path, flags).doing(doing)?;
+                let meta = fstat(&file).doing(doing)?;
+                if !FileType::from_raw_mode(meta.st_mode).is_file() {
+                    return Err(Failure::hostile(format!("{path} of the root is no regular file")));
+                }
+                let reply = Reply::File {
+                    size: meta.st_size as u64,
+                    mode: meta.st_mode & 0o7777,
+                    modified: meta.st_mtime as i64,
+                };
+                self.say(&reply, &[file.as_fd()]);
+            }
+            Job::ListDirectory { path } => {
+                for entries in self.list(&text(path))?.chunks(200) {
+                    self.say(&Reply::Entries(entries.to_vec()), &[]);
+                }
+            }
+            Job::MakeDirectory { path, mode, owner } => {
+                let path = text(path);
+                let doing = || format!("cannot make the directory {path} in the root");
+                let directory = self.make_directory(&path).doing(doing)?;
+                fchown(&directory, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
+                    .and_then(|()| fchmod(&directory, Mode::from_raw_mode(*mode)))
+                    .doing(doing)?;
+            }
+            Job::Remove { path } => {
+                let path = text(path);
+                let doing = || format!("cannot delete {path} in the root");
+                let (folder, name) = split(&path);
+                match self.open(folder, OFlags::RDONLY | OFlags::DIRECTORY) {
+                    Ok(parent) => store::remove_tree(&parent, name).doing(doing)?,
+                    Err(Errno::NOENT) => {}
+                    Err(error) => return Err(Failure::system(doing(), error)),
+                }
+            }
+            Job::Bootstrap => bootstrap::run(self, descriptors)?,
+            Job::Export { epoch, exclude, compression } => {
+                archive::export(self, *epoch, exclude, *compression, one(descriptors)?)?;
+            }
+            Job::Import { name } => archive::import(self, name, one(descriptors)?)?,
+        }
+        Ok(Reply::Done)
+    }
+
+    fn say(&self, reply: &Reply, descriptors: &[BorrowedFd<'_>]) {
+        if let Ok(bytes) = encode(reply) {
+            let _ = socket::send(self.replies.as_fd(), &bytes, descriptors);
+        }
+    }
+
+    /// Opens a path beneath the root as if it were `/`: a link that is planted inside never leads
+    /// out.
+    fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = path.trim_start_matches('/');
+        let path = if path.is_empty() { "." } else { path };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match openat2(self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Err(Errno::AGAIN) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn make_directory(&self, path: &str) -> Result<OwnedFd, Errno> {
+        let mut at = String::new();
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            let parent = self.open(&at, OFlags::PATH | OFlags::DIRECTORY)?;
+            at = format!("{at}/{part}");
+            match mkdirat(&parent, part, Mode::from(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    fn write_file(
+        &self,
+        path: &str,
+        mode: u32,
+        owner: (u32, u32),
+        content: OwnedFd,
+    ) -> Result<(), Failure> {
+        let doing = || format!("cannot write {path} in the root");
+        let (folder, name) = split(path);
+        let parent = self.make_directory(folder).doing(doing)?;
+        let aside = format!(".{name}.debmock");
+        let _ = unlinkat(&parent, &aside, AtFlags::empty());
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&parent, &aside, flags, Mode::from(0o600)).doing(doing)?;
+        let written = std::io::copy(
+            &mut File::from(content),
+            &mut &File::from(file.try_clone().doing(doing)?),
+        )
+        .doing(doing)
+        .and_then(|_| {
+            fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
+                .and_then(|()| fchmod(&file, Mode::from_raw_mode(mode)))
+                .and_then(|()| renameat(&parent, &aside, &parent, name))
+                .doing(doing)
+        });
+        if written.is_err() {
+            let _ = unlinkat(&parent, &aside, AtFlags::empty());
+        }
+        written
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<Entry>, Failure> {
+        let doing = || format!("cannot list {path} of the root");
+        let directory = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY).doing(doing)?;
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&directory).doing(doing)? {
+            let entry = entry.doing(doing)?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let stat = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).doing(doing)?;
+            entries.push(Entry {
+                name: crate::protocol::bytes(name.to_bytes()),
+                mode: stat.st_mode,
+                size: stat.st_size as u64,
+            });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+}
+
+fn split(path: &str) -> (&str, &str) {
+    let path = path.trim_end_matches('/');
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn one(mut descriptors: Vec<OwnedFd>) -> Result<OwnedFd, Failure> {
+    match (descriptors.pop(), descriptors.is_empty()) {
+        (Some(descriptor), true) => Ok(descriptor),
+        _ => Err(Failure::request("the job needs one descriptor")),
+    }
+}
