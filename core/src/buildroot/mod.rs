@@ -8,12 +8,14 @@
 mod archive;
 mod base;
 mod files;
+mod list;
 mod remove;
 mod session;
 mod transfer;
 
 pub use archive::{Compression, ExportOptions};
 pub use base::{Base, BaseOrigin, Storage};
+pub use list::{ListedBuildroot, ListedLayer, Listing};
 pub use remove::Scrub;
 pub use session::{Attached, Exit, Process, Run, Session, SessionOptions, Stdio};
 
