@@ -1,6 +1,6 @@
 //! Development harness: fills a directory from a directory of `.deb` files, as root.
 //!
-//! `unshare -m bootstrap_dir ROOT DEBS SOURCE_DATE_EPOCH ARCH [EXTENDED_STATES [ORDER]]`
+//! `unshare -m bootstrap_dir ROOT DEBS SOURCE_DATE_EPOCH ARCH [EXTENDED_STATES [ORDER [SOURCES_LIST]]]`
 //!
 //! Programs of the root run by chroot in the mount namespace that the caller made; the
 //! extended states give the automatic marks, ORDER lists package names in apt's order.
@@ -88,7 +88,7 @@ fn main() {
     });
     let host = |path: &str| PlannedFile {
         path: path.into(),
-        mode: 0o644,
+        mode: 0o755,
         data: std::fs::read(Path::new("/").join(path)).unwrap(),
     };
     let plan = Plan {
@@ -98,7 +98,11 @@ fn main() {
         files: vec![
             host("etc/hostname"),
             host("etc/resolv.conf"),
-            PlannedFile { path: "etc/apt/sources.list".into(), mode: 0o644, data: Vec::new() },
+            PlannedFile {
+                path: "etc/apt/sources.list".into(),
+                mode: 0o644,
+                data: rest.get(2).map(read).unwrap_or_default(),
+            },
         ],
         ..Plan::default()
     };

@@ -13,8 +13,12 @@ fn main() {
         panic!("see the head of the source for the arguments")
     };
     let cancel = AtomicBool::new(false);
-    let options =
-        ExportOptions { source_date_epoch: epoch.parse().unwrap(), exclude: &[], cancel: &cancel };
+    let options = ExportOptions {
+        source_date_epoch: epoch.parse().unwrap(),
+        root: true,
+        exclude: &[],
+        cancel: &cancel,
+    };
     let start = std::time::Instant::now();
     let root = File::open(root).unwrap();
     let bytes = export(root.as_fd(), File::create(output).unwrap(), options).unwrap();

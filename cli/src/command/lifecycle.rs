@@ -2,7 +2,7 @@
 
 use crate::Call;
 use crate::arguments::ScrubWhat;
-use debmock::buildroot::{ExportOptions, Scrub};
+use debmock::buildroot::{Access, ExportOptions, Scrub};
 use debmock::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
@@ -50,10 +50,39 @@ pub fn import(call: &mut Call<'_>, file: &Path) -> Result<u8> {
     Ok(0)
 }
 
-pub fn copy_in(_call: &mut Call<'_>, _paths: &[PathBuf]) -> Result<u8> {
-    Err(Error::new(ErrorKind::Usage, "copyin is not there yet"))
+pub fn copy_in(call: &mut Call<'_>, paths: &[PathBuf]) -> Result<u8> {
+    let Some((target, sources)) = paths.split_last() else { return Ok(0) };
+    let mut target = text(target)?.to_owned();
+    if sources.len() > 1 && !target.ends_with('/') {
+        target.push('/');
+    }
+    let root = call.buildroot()?;
+    call.watch(|scope| {
+        let session = root.session(Access::default(), scope)?;
+        sources.iter().try_for_each(|source| session.copy_in(source, &target, scope))
+    })?;
+    Ok(0)
 }
 
-pub fn copy_out(_call: &mut Call<'_>, _paths: &[PathBuf]) -> Result<u8> {
-    Err(Error::new(ErrorKind::Usage, "copyout is not there yet"))
+pub fn copy_out(call: &mut Call<'_>, paths: &[PathBuf]) -> Result<u8> {
+    let Some((target, sources)) = paths.split_last() else { return Ok(0) };
+    if sources.len() > 1 && !target.is_dir() {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("several things cannot go to {}, which is no directory", target.display()),
+        ));
+    }
+    let sources = sources.iter().map(|source| text(source)).collect::<Result<Vec<_>>>()?;
+    let root = call.buildroot()?;
+    call.watch(|scope| {
+        let session = root.session(Access::default(), scope)?;
+        sources.iter().try_for_each(|source| session.copy_out(source, target, scope))
+    })?;
+    Ok(0)
+}
+
+/// A path inside.
+fn text(path: &Path) -> Result<&str> {
+    path.to_str()
+        .ok_or_else(|| Error::new(ErrorKind::Usage, format!("{} is not UTF-8", path.display())))
 }

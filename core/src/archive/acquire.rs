@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Unit, What};
 use crate::operation::Scope;
 use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -177,7 +177,7 @@ impl Acquire<'_> {
             fresh = self.fetch_release(&url, source, known.map(|seen| &seen.validators))?;
         }
         let taken = match (fresh, seen) {
-            (None, Some(seen)) => self.from_store(&seen, &url, keys.as_ref(), ask)?,
+            (None, Some(seen)) => self.stored(&seen, &url, keys.as_ref(), ask)?,
             (Some(fetched), seen) => {
                 let text = fetched.verify(&url, keys.as_ref())?;
                 let release = Release::parse(&text, &fetched.name(&url))?;
@@ -187,7 +187,7 @@ impl Acquire<'_> {
                             format!("{} is older than the one that was seen before; the newer one is used", fetched.name(&url)),
                             Some("the mirror is behind or its servers are not in step".into()),
                         );
-                        self.from_store(&seen, &url, keys.as_ref(), true)?
+                        self.stored(&seen, &url, keys.as_ref(), true)?
                     }
                     _ => (release, fetched.store(self.lists)?, Some(fetched.validators)),
                 }
@@ -220,7 +220,7 @@ impl Acquire<'_> {
     }
 
     /// The Release file that the store has. It is verified again: keys may have changed.
-    fn from_store(
+    fn stored(
         &self,
         seen: &Seen,
         url: &str,
@@ -608,11 +608,6 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
     let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     results.sort_by_key(|(index, _)| *index);
     Ok(results.into_iter().map(|(_, result)| result).collect())
-}
-
-/// The store's directory of an [`ArchiveState`] below `cache`, for those who clean it up.
-pub fn lists_folder(cache: &Path) -> PathBuf {
-    cache.join("lists")
 }
 
 #[cfg(test)]

@@ -366,7 +366,11 @@ impl<'a> Package<'a> {
         if path.is_empty() || path.split('/').any(|part| part == "..") {
             return Err(bad("Filename"));
         }
-        Ok((size, sha256, uri::join(&self.file().base, path.trim_start_matches("./"))))
+        Ok((
+            size,
+            sha256,
+            uri::join(&self.file().base, &uri::encode(path.trim_start_matches("./"))),
+        ))
     }
 }
 
@@ -461,7 +465,7 @@ fn entry(
     Ok(SourceEntry {
         name: name.to_owned(),
         version: paragraph.text_of("Version").to_owned(),
-        directory: uri::join(&state.suites[suite].source.uri, directory),
+        directory: uri::join(&state.suites[suite].source.uri, &uri::encode(directory)),
         suite,
         files,
         paragraph: String::from_utf8_lossy(paragraph.text()).into_owned(),

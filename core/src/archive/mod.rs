@@ -5,6 +5,7 @@
 //! hold is an error, never a warning. Which packages are chosen is the solver's affair; where
 //! `.deb` files lie, the store's.
 
+pub mod access;
 pub mod acquire;
 pub mod architecture;
 pub mod checksum;
@@ -16,9 +17,11 @@ pub mod index;
 pub mod relation;
 pub mod release;
 pub mod signature;
+pub mod source;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transport;
 pub mod uri;
 pub mod version;
+pub mod writer;

@@ -172,7 +172,7 @@ impl Release {
                 || asked.rsplit_once('/').is_some_and(|(_, last)| last == *name)
                 || asked.split('/').next() == Some(name)
         };
-        if !source.suite.ends_with('/') && named && !told.iter().any(|name| fits(&name)) {
+        if !source.suite.ends_with('/') && named && !told.iter().any(fits) {
             warnings.push(format!(
                 "{name} is for the suite {:?} with the codename {:?}, not for {asked:?}",
                 self.suite(),

@@ -166,8 +166,12 @@ impl Lists {
         Ok(bytes)
     }
 
-    /// Stores `bytes`.
+    /// Stores `bytes`, unless they are there.
     pub(super) fn put(&self, bytes: &[u8]) -> Result<Sha256> {
+        let sha256 = Sha256::of(bytes);
+        if self.find(sha256, bytes.len() as u64).is_some() {
+            return Ok(sha256);
+        }
         let mut object = self.create()?;
         object.write_all(bytes).doing(|| self.writing())?;
         Ok(self.keep(object)?.0)

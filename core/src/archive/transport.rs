@@ -5,6 +5,7 @@
 
 mod connect;
 mod http;
+mod names;
 
 use super::uri;
 use crate::config::Network;

@@ -98,6 +98,19 @@ pub fn decode(text: &str) -> Vec<u8> {
     decoded
 }
 
+/// A path of an index as it stands in a URI: with `%xx` for what apt writes so. `+` is among it,
+/// because some object stores take it for a blank.
+pub fn encode(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'+' | b'~' | b'%' | 0..=0x20 | 0x7f.. => text.push_str(&format!("%{byte:02x}")),
+            _ => text.push(char::from(byte)),
+        }
+    }
+    text
+}
+
 /// `path` below `base`, with exactly one slash between them.
 pub fn join(base: &str, path: &str) -> String {
     format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'))
@@ -141,5 +154,7 @@ mod tests {
     fn passwords_are_not_shown() {
         assert_eq!(redacted("https://u:p@h/x@y"), "https://h/x@y");
         assert_eq!(decode("/a%20b%zz%"), b"/a b%zz%");
+        assert_eq!(encode("pool/g++_1~2%_é.deb"), "pool/g%2b%2b_1%7e2%25_%c3%a9.deb");
+        assert_eq!(decode(&encode("é+~ %")), "é+~ %".as_bytes());
     }
 }

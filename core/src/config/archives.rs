@@ -6,7 +6,7 @@
 //! suite. Third-party repositories of the host that look like the distribution's are told apart
 //! later, by the Origin of their verified Release file.
 
-use super::apt::{Entry, HostApt, SignedBy, shown};
+use super::apt::{Entry, HostApt, SignedBy, plain_uri, shown};
 use super::distribution::{Distribution, Release, Suite, codename};
 use super::system::System;
 use super::{Architecture, ArchiveSource, ByHash, Keyring, Origin, Warning};
@@ -124,7 +124,7 @@ fn mapped(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Vec<(ArchiveSou
             _ => (&request.mirror, Pocket::Release),
         };
         if let Some((uri, origin)) = given {
-            let uri = uri.trim_end_matches('/').to_owned();
+            let uri = plain_uri(uri);
             let keyring = request.keyring.cloned().unwrap_or_else(|| default_keyring(request));
             found.push((request.source(uri, *pocket, keyring), origin.clone()));
         } else if let Some(entry) = best(request, sort) {
@@ -200,9 +200,9 @@ fn serves(entry: &Entry, request: &Request<'_>) -> bool {
 
 /// Whether the entry says that it is for other architectures only.
 fn restricted(entry: &Entry, request: &Request<'_>) -> bool {
-    let architectures = &entry.options.architectures;
-    !architectures.is_empty()
-        && !architectures.iter().any(|name| name == request.architecture.as_str())
+    let has = |names: &[String]| names.iter().any(|name| name == request.architecture.as_str());
+    let named = &entry.options.architectures;
+    has(&entry.options.without) || (!named.is_empty() && !has(named))
 }
 
 /// Ubuntu's archive has two halves on different hosts: amd64 and i386, and all others.
@@ -345,3 +345,6 @@ impl Request<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ impl Member {
 
     fn extends(&self) -> Result<Option<(String, Origin)>> {
         let layers = [&self.user, &self.etc, &self.builtin];
-        layers.into_iter().flatten().find_map(|layer| extends(layer)).transpose()
+        layers.into_iter().flatten().find_map(extends).transpose()
     }
 }
 

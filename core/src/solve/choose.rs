@@ -76,10 +76,21 @@ impl<'a> Solver<'a> {
 
     /// Names of the packages whose candidate is essential, in the order of the indexes.
     pub(super) fn essential(&self) -> Vec<String> {
+        self.candidates(|package| package.is_essential())
+    }
+
+    /// Names of the packages whose candidate has priority `required` and is not essential.
+    pub(super) fn required(&self) -> Vec<String> {
+        self.candidates(|package| package.rank() == 1 && !package.is_essential())
+    }
+
+    fn candidates(&self, wanted: impl Fn(&Package<'_>) -> bool) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
-        for package in self.packages.iter().filter(|package| package.is_essential()) {
-            let candidate = self.candidate(package.name());
-            if candidate.is_some_and(|candidate| candidate.is_essential())
+        for package in self.packages.iter().filter(|package| wanted(package)) {
+            // Suites that do not want to be taken by default add nothing.
+            let candidate =
+                self.candidate(package.name()).filter(|candidate| candidate.pin() >= 500);
+            if candidate.is_some_and(|candidate| wanted(&candidate))
                 && !names.iter().any(|name| name == package.name())
             {
                 names.push(package.name().to_owned());

@@ -13,22 +13,25 @@ use crate::archive::index::Packages;
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-/// What is asked for.
+/// What is asked for. Phases follow each other: what one phase chose is installed when the next
+/// one begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
-    /// All packages with `Essential: yes`, as the first phase.
+    /// First phase: all packages with `Essential: yes`.
     pub essential: bool,
-    /// Further phases, one after the other: what one phase chose is installed when the next one
-    /// begins. Each names packages as `name` or `name=version`.
-    pub phases: Vec<Vec<String>>,
+    /// Second phase: all packages with `Priority: required`.
+    pub required: bool,
+    /// Second phase, too: these packages, as `name` or `name=version`.
+    pub packages: Vec<String>,
 }
 
 impl Request {
-    /// The set in which Debian builds packages: the essential packages, then apt,
-    /// build-essential and `include`. This is mmdebstrap's variant `buildd`.
+    /// The set in which Debian builds packages: the essential packages, then the required ones,
+    /// apt, build-essential and `include`. This is mmdebstrap's variant `buildd`.
     pub fn buildd(include: &[String]) -> Self {
-        let base = ["apt", "build-essential"].map(str::to_owned);
-        Request { essential: true, phases: vec![base.iter().chain(include).cloned().collect()] }
+        let base = ["build-essential", "apt"].map(str::to_owned);
+        let packages = base.iter().chain(include).cloned().collect();
+        Request { essential: true, required: true, packages }
     }
 }
 
@@ -86,7 +89,6 @@ impl PackageSet {
 /// [`ErrorKind::Archive`] for an index entry that makes no sense.
 pub fn solve(packages: &Packages, architecture: &str, request: &Request) -> Result<PackageSet> {
     let mut solver = choose::Solver::new(packages, architecture);
-    let mut phases: Vec<Vec<String>> = Vec::new();
     if request.essential {
         let essential = solver.essential();
         if essential.is_empty() {
@@ -96,11 +98,12 @@ pub fn solve(packages: &Packages, architecture: &str, request: &Request) -> Resu
             )
             .with_hint("check `suite`, `architecture` and `archives` in the config"));
         }
-        phases.push(essential);
+        solver.phase(0, &essential)?;
     }
-    phases.extend(request.phases.iter().cloned());
-    for (number, phase) in phases.iter().enumerate() {
-        solver.phase(number as u32, phase)?;
+    let mut second = request.packages.clone();
+    if request.required {
+        second.extend(solver.required());
     }
+    solver.phase(1, &second)?;
     solver.finish()
 }

@@ -82,7 +82,5 @@ pub fn provide(
             return Err(error);
         }
     }
-    drop(alone);
-    let lock = zone.lock(&lock_name, false, None, scope)?;
-    Ok(Layer { key: key.clone(), _lock: lock })
+    Ok(Layer { key: key.clone(), _lock: alone })
 }

@@ -1,6 +1,8 @@
 //! Maintainer scripts: `preinst` by us, everything else by the root's dpkg.
 
-use super::plan::{Error, Stage};
+use std::collections::BTreeSet;
+
+use super::plan::{Error, Relations, Stage};
 use super::{Event, Staged};
 use crate::dpkgdb::{Summary, info};
 use crate::unpack::Tree;
@@ -38,38 +40,67 @@ pub enum Outcome {
 }
 
 impl Staged<'_> {
-    /// Runs `preinst` scripts and lets dpkg configure everything.
+    /// Runs `preinst` scripts and lets dpkg configure everything: first the essential packages
+    /// and what they need, since the others take it for granted that these work and do not
+    /// depend on them (Policy §3.8), then the others.
     ///
     /// # Errors
     /// A script or dpkg fails. The tree is of no use then.
     pub fn configure(
-        &self,
+        &mut self,
         runner: &mut dyn RunInRoot,
         events: &mut dyn FnMut(Event),
     ) -> Result<(), Error> {
+        let early = self.early.len();
         events(Event::Stage(Stage::Preinst));
-        let mut with_preinst: Vec<&Summary> = self
-            .summaries
-            .iter()
-            .filter(|summary| summary.scripts.iter().any(|name| name == "preinst"))
-            .collect();
-        // base-passwd's makes /etc/passwd, which others look into.
-        with_preinst.sort_by_key(|summary| {
-            let name = summary.identity.name.as_str();
-            (name != "base-passwd", !self.early.contains(name), name)
-        });
-        for summary in with_preinst {
-            self.preinst(summary, runner)?;
-        }
+        self.preinsts(0..early, runner)?;
         events(Event::Stage(Stage::Configure));
-        let first: Vec<&str> =
-            ["base-passwd", "base-files"].into_iter().filter(|name| self.plan.has(name)).collect();
-        if !first.is_empty() {
-            let mut argv = vec!["dpkg", "--force-depends", "--configure"];
-            argv.extend(first);
-            self.run(&argv, &[], runner)?;
+        if early > 0 {
+            // Only this breaks the circles among them.
+            let names = self.info_names(&self.early);
+            self.dpkg(&["--force-depends", "--configure"], &names, runner)?;
+            if self.plan.makes_merged_usr() {
+                super::usrmerge::order_shells(self.root)?;
+            }
         }
-        self.run(&["dpkg", "--configure", "--pending"], &[], runner)
+        self.preinsts(early..self.summaries.len(), runner)?;
+        let pre_depends = Relations::new(&self.summaries).pre_depends(&self.early);
+        let names = self.info_names(&pre_depends);
+        if !names.is_empty() {
+            self.dpkg(&["--no-triggers", "--configure"], &names, runner)?;
+        }
+        self.dpkg(&["--configure", "--pending"], &[], runner)
+    }
+
+    /// `preinst install` of each package in the range that has one. dpkg then knows the
+    /// packages before it, and at the end all of the range.
+    fn preinsts(
+        &mut self,
+        range: std::ops::Range<usize>,
+        runner: &mut dyn RunInRoot,
+    ) -> Result<(), Error> {
+        for at in range.clone() {
+            if self.summaries[at].scripts.iter().any(|name| name == "preinst") {
+                self.registry.reveal(at)?;
+                self.preinst(&self.summaries[at], runner)?;
+            }
+        }
+        Ok(self.registry.reveal(range.end)?)
+    }
+
+    /// The packages as dpkg's command line takes them, in their order.
+    fn info_names(&self, names: &BTreeSet<String>) -> Vec<&str> {
+        let chosen = self.summaries.iter().filter(|one| names.contains(&one.identity.name));
+        chosen.map(|summary| summary.info_name.as_str()).collect()
+    }
+
+    fn dpkg(
+        &self,
+        options: &[&str],
+        packages: &[&str],
+        runner: &mut dyn RunInRoot,
+    ) -> Result<(), Error> {
+        self.run(&[&["dpkg"], options, packages].concat(), &[], runner)
     }
 
     /// `preinst install`, with the files and variables that dpkg gives it (`dpkg(1)`,
@@ -88,6 +119,10 @@ impl Staged<'_> {
             rustix::fs::linkat(&info_dir, from.as_str(), &directory, script.as_str(), flags)
                 .map_err(fail)?;
         }
+        // debconf looks into it for the name of the package.
+        let control = &summary.control_file;
+        let mtime = Some(control.mtime);
+        info::write(&directory, CONTROL_DIR, "control", control.mode, mtime, &control.data)?;
         let identity = &summary.identity;
         let env = [
             ("DPKG_MAINTSCRIPT_PACKAGE", identity.name.as_str()),
@@ -101,8 +136,8 @@ impl Staged<'_> {
         ];
         let program = format!("/{CONTROL_DIR}/preinst");
         self.run(&[&program, "install"], &env, runner)?;
-        for script in &summary.scripts {
-            rustix::fs::unlinkat(&directory, script.as_str(), flags).map_err(fail)?;
+        for script in summary.scripts.iter().map(String::as_str).chain(["control"]) {
+            rustix::fs::unlinkat(&directory, script, flags).map_err(fail)?;
         }
         rustix::fs::unlinkat(&parent, name, rustix::fs::AtFlags::REMOVEDIR).map_err(fail)
     }
@@ -124,7 +159,7 @@ impl Staged<'_> {
         extra: &[(&str, &str)],
         runner: &mut dyn RunInRoot,
     ) -> Result<(), Error> {
-        let epoch = self.plan.source_date_epoch.to_string();
+        let epoch = self.epoch.to_string();
         let base = [
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
             ("HOME", "/root"),

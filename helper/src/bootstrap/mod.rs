@@ -19,7 +19,9 @@ mod plan;
 mod skeleton;
 mod tidy;
 mod times;
+mod usrmerge;
 
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
@@ -27,7 +29,7 @@ use std::sync::mpsc::Receiver;
 pub use configure::{Command, Outcome, RunInRoot};
 pub use plan::{Error, Plan, PlannedFile, PlannedPackage, Stage};
 
-use crate::dpkgdb::Database;
+use crate::dpkgdb::{Database, Identity, Registry, Summary};
 use crate::unpack::{Arrival, Progress, Tree, Unpacked, Unpacker, unpack_all};
 
 /// What a [`Bootstrap`] tells its caller while it works.
@@ -86,16 +88,23 @@ impl<'a> Bootstrap<'a> {
         let mut report = |progress| events(Event::Unpacked(progress));
         unpack_all(&unpacker, arrivals, self.threads, first, self.cancel, &each, &mut report)?;
         events(Event::Stage(Stage::Database));
-        let summaries = database.summaries();
+        let mut summaries = database.summaries();
         self.plan.check_complete(&summaries)?;
-        let early = plan::early_packages(&summaries);
-        database
-            .finish(&unpacker.lost_paths(), &|identity| self.plan.position(identity, &early))?;
+        let relations = plan::Relations::new(&summaries);
+        let early = relations.early();
+        let order = relations.order(&early);
         skeleton::write_extended_states(self.root, self.plan)?;
+        for path in times.alias_links(&early) {
+            usrmerge::part_link(unpacker.tree(), &path)?;
+        }
+        let place = |identity: &Identity| order.iter().position(|one| one == identity);
         times.apply(unpacker.tree(), |identity| {
-            early.contains(&identity.name).then(|| self.plan.position(identity, &early))
+            early.contains(&identity.name).then(|| place(identity)).flatten()
         })?;
-        Ok(Staged { root: self.root, plan: self.plan, summaries, early })
+        let registry = database.finish(unpacker.tree(), &unpacker.lost_paths(), &order)?;
+        summaries.sort_by_key(|summary| place(&summary.identity));
+        let epoch = self.plan.source_date_epoch;
+        Ok(Staged { root: self.root, plan: self.plan, epoch, summaries, early, registry })
     }
 
     /// All stages. `runner` starts programs in the root.
@@ -108,7 +117,7 @@ impl<'a> Bootstrap<'a> {
         runner: &mut dyn RunInRoot,
         events: &mut (dyn FnMut(Event) + Send),
     ) -> Result<(), Error> {
-        let staged = self.unpack(arrivals, events)?;
+        let mut staged = self.unpack(arrivals, events)?;
         staged.configure(runner, events)?;
         self.tidy(events)
     }
@@ -128,7 +137,20 @@ impl<'a> Bootstrap<'a> {
 pub struct Staged<'a> {
     root: BorrowedFd<'a>,
     plan: &'a Plan,
-    summaries: Vec<crate::dpkgdb::Summary>,
+    epoch: u64,
+    /// In the order in which dpkg comes to know the packages.
+    summaries: Vec<Summary>,
     /// Names of the essential packages and of what they need.
-    early: std::collections::BTreeSet<String>,
+    early: BTreeSet<String>,
+    registry: Registry<'a>,
+}
+
+impl Staged<'_> {
+    /// Lets maintainer scripts see another `SOURCE_DATE_EPOCH` than the plan's: one that was not
+    /// known before all packages had come.
+    #[must_use]
+    pub fn with_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
+    }
 }

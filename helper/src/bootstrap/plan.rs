@@ -12,7 +12,7 @@ pub struct Plan {
     pub architecture: String,
     /// Further architectures, in the order of `dpkg --add-architecture`.
     pub foreign_architectures: Vec<String>,
-    /// Every package, in the order in which apt would install them if that is known.
+    /// Every package, in any order.
     pub packages: Vec<PlannedPackage>,
     /// `SOURCE_DATE_EPOCH` for maintainer scripts, in seconds since 1970.
     pub source_date_epoch: u64,
@@ -140,53 +140,172 @@ impl Plan {
         }
         Ok(())
     }
+}
 
-    /// The place of a package: essential ones first, then the order of the plan.
-    pub(super) fn position(&self, identity: &Identity, early: &BTreeSet<String>) -> usize {
-        let place = self
-            .packages
-            .iter()
-            .position(|package| package.identity == *identity)
-            .unwrap_or(self.packages.len());
-        if early.contains(&identity.name) { place } else { place + self.packages.len() }
+/// A fixed package set, with what satisfies what.
+pub(super) struct Relations<'a> {
+    by_name: HashMap<&'a str, &'a Summary>,
+    providers: HashMap<&'a str, Vec<&'a Summary>>,
+    summaries: &'a [Summary],
+}
+
+impl<'a> Relations<'a> {
+    pub(super) fn new(summaries: &'a [Summary]) -> Self {
+        let mut providers: HashMap<&str, Vec<&Summary>> = HashMap::new();
+        for summary in summaries {
+            for clause in alternatives(summary.stanza.text("Provides").unwrap_or_default()) {
+                for provided in clause {
+                    providers.entry(provided.name).or_default().push(summary);
+                }
+            }
+        }
+        let by_name = summaries.iter().map(|one| (one.identity.name.as_str(), one)).collect();
+        Self { by_name, providers, summaries }
+    }
+
+    /// The essential packages and all that they depend on: the first stage of a bootstrap with
+    /// apt.
+    pub(super) fn early(&self) -> BTreeSet<String> {
+        let essential = |one: &&Summary| one.stanza.text("Essential") == Some("yes");
+        let mut found = BTreeSet::new();
+        self.close(self.summaries.iter().filter(essential).collect(), &mut found);
+        found
+    }
+
+    /// What has to be configured before later packages are even unpacked: their Pre-Depends,
+    /// and what these depend on.
+    pub(super) fn pre_depends(&self, early: &BTreeSet<String>) -> BTreeSet<String> {
+        let later = self.summaries.iter().filter(|one| !early.contains(&one.identity.name));
+        let mut found = early.clone();
+        for summary in later {
+            let needed = self.needed(summary, &["Pre-Depends"], &found);
+            self.close(needed, &mut found);
+        }
+        found.difference(early).cloned().collect()
+    }
+
+    /// The order in which apt has dpkg unpack the packages, early ones first: what a package
+    /// needs comes before it, in the order of its fields; of a circle, the package through which
+    /// it was entered comes first. Starts with the packages that have Pre-Depends, by name.
+    pub(super) fn order(&self, early: &BTreeSet<String>) -> Vec<Identity> {
+        let mut walk = Walk::default();
+        let essential = |one: &&Summary| one.stanza.text("Essential") == Some("yes");
+        let first: Vec<_> = self.summaries.iter().filter(essential).collect();
+        let rest: Vec<_> = self.summaries.iter().collect();
+        for stage in [first, rest] {
+            let (with, without): (Vec<_>, Vec<_>) =
+                stage.into_iter().partition(|one| one.stanza.get("Pre-Depends").is_some());
+            for summary in with.into_iter().chain(without) {
+                self.visit(summary, early, &mut walk);
+            }
+        }
+        let is_early = |identity: &Identity| early.contains(&identity.name);
+        // Early ones are closed under dependencies, so this moves nothing but strays.
+        let (mut order, later): (Vec<_>, Vec<_>) = walk.order.into_iter().partition(is_early);
+        order.extend(later);
+        order
+    }
+
+    /// Without recursion: the depth of dependencies is the package set's to choose.
+    fn visit(&self, start: &'a Summary, early: &BTreeSet<String>, walk: &mut Walk<'a>) {
+        let mut stack = Vec::new();
+        let enter = |summary: &'a Summary, walk: &mut Walk<'a>| {
+            walk.state.insert(&summary.identity.name, Visit::Open).is_none().then(|| {
+                let mut needed = self.needed(summary, &["Pre-Depends", "Depends"], early);
+                needed.reverse();
+                (summary, needed, None)
+            })
+        };
+        if walk.state.contains_key(start.identity.name.as_str()) {
+            return;
+        }
+        stack.extend(enter(start, walk));
+        while let Some((summary, todo, behind)) = stack.last_mut() {
+            let name = summary.identity.name.as_str();
+            if let Some(next) = todo.pop() {
+                match walk.state.get(next.identity.name.as_str()) {
+                    None => {
+                        let entered = enter(next, walk);
+                        stack.extend(entered);
+                    }
+                    // A circle: this package comes right after the one that it leads back to.
+                    Some(Visit::Open) if next.identity.name != name => {
+                        behind.get_or_insert(next.identity.name.as_str());
+                    }
+                    Some(_) => {}
+                }
+                continue;
+            }
+            let (summary, behind) = (*summary, *behind);
+            stack.pop();
+            match behind {
+                Some(first) => walk.waiting.entry(first).or_default().push(summary),
+                None => walk.emit(summary),
+            }
+        }
+    }
+
+    fn close(&self, mut todo: Vec<&'a Summary>, found: &mut BTreeSet<String>) {
+        while let Some(summary) = todo.pop() {
+            if found.insert(summary.identity.name.clone()) {
+                todo.extend(self.needed(summary, &["Pre-Depends", "Depends"], found));
+            }
+        }
+    }
+
+    /// In a fixed set each clause is satisfied by its first alternative that is in it.
+    fn needed(
+        &self,
+        summary: &Summary,
+        fields: &[&str],
+        found: &BTreeSet<String>,
+    ) -> Vec<&'a Summary> {
+        let mut needed = Vec::new();
+        for field in fields {
+            for clause in alternatives(summary.stanza.text(field).unwrap_or_default()) {
+                let real = clause.iter().find_map(|one| {
+                    self.by_name.get(one.name).filter(|real| satisfied(one, &real.identity))
+                });
+                let chosen = real.copied().or_else(|| {
+                    clause.iter().find_map(|one| {
+                        let all = self.providers.get(one.name)?;
+                        // One that is wanted anyway satisfies it without another.
+                        let wanted = all.iter().find(|one| found.contains(&one.identity.name));
+                        wanted.or(all.first()).copied()
+                    })
+                });
+                needed.extend(chosen);
+            }
+        }
+        needed
     }
 }
 
-/// The essential packages and all that they depend on: the first stage of a bootstrap with
-/// apt. In a fixed set each clause is satisfied by its first alternative that is in it.
-pub(super) fn early_packages(summaries: &[Summary]) -> BTreeSet<String> {
-    let by_name: HashMap<&str, &Summary> =
-        summaries.iter().map(|one| (one.identity.name.as_str(), one)).collect();
-    let mut providers: HashMap<&str, Vec<&Summary>> = HashMap::new();
-    for summary in summaries {
-        for clause in alternatives(summary.stanza.text("Provides").unwrap_or_default()) {
-            for provided in clause {
-                providers.entry(provided.name).or_default().push(summary);
-            }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    Open,
+    Done,
+}
+
+/// The state of a walk through dependencies.
+#[derive(Default)]
+struct Walk<'a> {
+    state: HashMap<&'a str, Visit>,
+    /// Packages that come after the one of this name.
+    waiting: HashMap<&'a str, Vec<&'a Summary>>,
+    order: Vec<Identity>,
+}
+
+impl<'a> Walk<'a> {
+    fn emit(&mut self, summary: &'a Summary) {
+        let mut todo = vec![summary];
+        while let Some(summary) = todo.pop() {
+            self.state.insert(&summary.identity.name, Visit::Done);
+            self.order.push(summary.identity.clone());
+            let mut waiting =
+                self.waiting.remove(summary.identity.name.as_str()).unwrap_or_default();
+            waiting.reverse();
+            todo.extend(waiting);
         }
     }
-    let mut early = BTreeSet::new();
-    let mut todo: Vec<&Summary> =
-        summaries.iter().filter(|one| one.stanza.text("Essential") == Some("yes")).collect();
-    while let Some(summary) = todo.pop() {
-        if !early.insert(summary.identity.name.clone()) {
-            continue;
-        }
-        for field in ["Pre-Depends", "Depends"] {
-            for clause in alternatives(summary.stanza.text(field).unwrap_or_default()) {
-                let real = clause.iter().find_map(|one| {
-                    by_name.get(one.name).filter(|found| satisfied(one, &found.identity))
-                });
-                let chosen = real.or_else(|| {
-                    clause.iter().find_map(|one| {
-                        let all = providers.get(one.name)?;
-                        // One that is wanted anyway satisfies it without another.
-                        all.iter().find(|one| early.contains(&one.identity.name)).or(all.first())
-                    })
-                });
-                todo.extend(chosen);
-            }
-        }
-    }
-    early
 }

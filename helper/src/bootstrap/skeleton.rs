@@ -25,6 +25,14 @@ const DIRECTORIES: [&str; 13] = [
     "tmp",
 ];
 
+/// Whether the directory is there before the first package.
+pub(super) fn is_part(path: &[u8]) -> bool {
+    DIRECTORIES.iter().any(|directory| {
+        let rest = directory.as_bytes().strip_prefix(path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    })
+}
+
 /// Makes the directories and the files of the plan.
 pub(super) fn create(root: BorrowedFd<'_>, plan: &Plan) -> Result<(), Error> {
     let tree = Tree::new(root);

@@ -7,13 +7,13 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 
-use super::status::{STATUS, unpacked_stanza};
+use super::registry::Registry;
+use super::status::unpacked_stanza;
 use super::triggers::{self, Interest};
 use super::{Error, Identity, Stanza};
 use crate::unpack::{ControlFile, Tree, Unpacked};
 
 const INFO: &str = "var/lib/dpkg/info";
-const TRIGGERS: &str = "var/lib/dpkg/triggers";
 
 /// The database of a root that is being filled. Packages may be added by several threads.
 #[derive(Debug)]
@@ -34,16 +34,16 @@ pub struct Summary {
     pub stanza: Stanza,
     /// The names of its control files.
     pub scripts: Vec<String>,
+    /// The file `control` itself, which `info` does not keep.
+    pub control_file: ControlFile,
 }
 
 #[derive(Debug)]
-struct Record {
-    scripts: Vec<String>,
-    identity: Identity,
-    info_name: String,
-    stanza: Stanza,
-    files: Vec<Vec<u8>>,
-    interests: Vec<Interest>,
+pub(super) struct Record {
+    pub summary: Summary,
+    pub files: Vec<Vec<u8>>,
+    pub interests: Vec<Interest>,
+    pub activates: Vec<String>,
 }
 
 impl<'a> Database<'a> {
@@ -71,15 +71,17 @@ impl<'a> Database<'a> {
         {
             write(&self.info, INFO, &format!("{name}.md5sums"), 0o644, None, sums)?;
         }
-        let interests = unpacked.control.file("triggers").map(|file| Interest::parse(&file.data));
-        let record = Record {
-            scripts: unpacked.control.files.iter().map(|file| file.name.clone()).collect(),
-            identity: unpacked.control.identity.clone(),
-            info_name: name,
+        let triggers = unpacked.control.file("triggers").map_or(&b""[..], |file| &file.data);
+        let interests = Interest::parse(triggers);
+        let activates = triggers::activated(triggers);
+        let summary = Summary {
             stanza: unpacked_stanza(&unpacked),
-            files: unpacked.files,
-            interests: interests.unwrap_or_default(),
+            scripts: unpacked.control.files.iter().map(|file| file.name.clone()).collect(),
+            identity: unpacked.control.identity,
+            info_name: name,
+            control_file: unpacked.control.control_file,
         };
+        let record = Record { summary, files: unpacked.files, interests, activates };
         self.packages.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         Ok(())
     }
@@ -91,69 +93,48 @@ impl<'a> Database<'a> {
     /// What was added so far, by identity.
     pub fn summaries(&self) -> Vec<Summary> {
         let packages = self.packages.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = packages
-            .iter()
-            .map(|package| Summary {
-                identity: package.identity.clone(),
-                info_name: package.info_name.clone(),
-                stanza: package.stanza.clone(),
-                scripts: package.scripts.clone(),
-            })
-            .collect();
+        let mut all: Vec<_> = packages.iter().map(|package| package.summary.clone()).collect();
         all.sort_by(|a, b| a.identity.cmp(&b.identity));
         all
     }
 
-    /// Writes what concerns all packages: lists of files (without `lost` ones), `status`,
-    /// triggers, `info/format`. `order` gives the place of a package in the trigger files.
+    /// Writes the lists of files (without `lost` ones) and an empty status. Packages become
+    /// known to dpkg with [`Registry::reveal`], in the given order.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn finish(
+    pub(crate) fn finish(
         self,
+        tree: &Tree<'_>,
         lost: &[(Identity, Vec<u8>)],
-        order: &dyn Fn(&Identity) -> usize,
-    ) -> Result<(), Error> {
-        let mut gone: HashMap<&Identity, HashSet<Vec<u8>>> = HashMap::new();
+        order: &[Identity],
+    ) -> Result<Registry<'a>, Error> {
+        let mut gone: HashMap<&Identity, HashSet<&[u8]>> = HashMap::new();
         for (identity, path) in lost {
-            gone.entry(identity).or_default().insert([b"/", &path[..]].concat());
+            gone.entry(identity).or_default().insert(path);
         }
-        let mut packages = self.packages.into_inner().unwrap_or_else(PoisonError::into_inner);
-        packages.sort_by(|a, b| {
-            (order(&a.identity), &a.identity).cmp(&(order(&b.identity), &b.identity))
-        });
-        let mut status = Vec::new();
-        let mut interests = Vec::new();
-        for package in packages {
-            let gone = gone.get(&package.identity);
+        let packages = self.packages.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for package in &packages {
+            let gone = gone.get(&package.summary.identity);
             let mut list = Vec::new();
             for path in &package.files {
-                if gone.is_some_and(|gone| gone.contains(path)) {
+                if gone.is_some_and(|gone| gone.contains(&*tree.canonical(&path[1..]))) {
                     continue;
                 }
                 list.extend_from_slice(path);
                 list.push(b'\n');
             }
-            write(&self.info, INFO, &format!("{}.list", package.info_name), 0o644, None, &list)?;
-            package.stanza.write_to(&mut status);
-            status.push(b'\n');
-            let name = package.info_name;
-            interests.extend(package.interests.into_iter().map(|one| (one, name.clone())));
+            let name = format!("{}.list", package.summary.info_name);
+            write(&self.info, INFO, &name, 0o644, None, &list)?;
         }
         write(&self.info, INFO, "format", 0o644, None, b"1\n")?;
-        let directory = open_dir(self.root, TRIGGERS)?;
-        write(&directory, TRIGGERS, "Unincorp", 0o644, None, b"")?;
-        for (name, text) in triggers::files(&interests) {
-            write(&directory, TRIGGERS, &name, 0o644, None, text.as_bytes())?;
-        }
-        let (parent, name) = STATUS.rsplit_once('/').unwrap_or(("", STATUS));
-        write(&open_dir(self.root, parent)?, parent, name, 0o644, None, &status)
+        Registry::new(self.root, packages, order)
     }
 }
 
 /// The name that a package's files have in `info`: with the architecture for Multi-Arch: same
 /// packages, so that two of them can be installed together.
-fn info_name(stanza: &Stanza, identity: &Identity) -> String {
+pub(super) fn info_name(stanza: &Stanza, identity: &Identity) -> String {
     if stanza.text("Multi-Arch") == Some("same") {
         format!("{}:{}", identity.name, identity.architecture)
     } else {

@@ -1,6 +1,6 @@
 //! dpkg's database below `/var/lib/dpkg`, written as `dpkg --unpack` leaves it, and read back.
 //!
-//! What this room promises: after [`Database::finish`] the root's own dpkg takes the packages
+//! What this room promises: once a [`Database`] is finished, the root's own dpkg takes the packages
 //! for unpacked by itself: `status` with `install ok unpacked` and `newconffile`, the `info`
 //! files under the names of format 1 (`PKG.list`, `PKG:ARCH.list` for Multi-Arch: same),
 //! triggers that packages are interested in. dpkg rewrites `status` in its own order of
@@ -12,6 +12,7 @@
 
 mod extended;
 pub(crate) mod info;
+mod registry;
 mod relation;
 mod stanza;
 mod status;
@@ -20,6 +21,7 @@ mod version;
 
 pub use extended::{ExtendedState, bucket_order};
 pub use info::{Database, Summary};
+pub(crate) use registry::Registry;
 pub(crate) use relation::{alternatives, replaces, satisfied};
 pub use stanza::{Identity, Stanza, StanzaError};
 pub use status::{Installed, State, installed};

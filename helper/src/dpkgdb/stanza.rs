@@ -28,9 +28,7 @@ impl Stanza {
             let fail = |what: String| StanzaError { line: number + 1, what };
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.trim_ascii().is_empty() {
-                if !current.fields.is_empty() {
-                    found.push(std::mem::take(&mut current));
-                }
+                found.extend(current.complete());
                 continue;
             }
             if line[0] == b' ' || line[0] == b'\t' {
@@ -38,7 +36,7 @@ impl Stanza {
                     return Err(fail("a continuation line without a field before it".into()));
                 };
                 value.push(b'\n');
-                value.extend_from_slice(line.trim_ascii_end());
+                value.extend_from_slice(line);
                 continue;
             }
             let name_end = line.iter().position(|&b| b == b':').unwrap_or(0);
@@ -50,12 +48,21 @@ impl Stanza {
             if current.get(&name).is_some() {
                 return Err(fail(format!("the field {name} is there twice")));
             }
-            current.fields.push((name, line[name_end + 1..].trim_ascii().to_vec()));
+            let value = line[name_end + 1..].trim_ascii_start();
+            current.fields.push((name, value.to_vec()));
         }
-        if !current.fields.is_empty() {
-            found.push(current);
-        }
+        found.extend(current.complete());
         Ok(found)
+    }
+
+    /// Takes the fields that were collected. Like dpkg, drops blanks at the end of a value but
+    /// keeps them at the end of a line inside one.
+    fn complete(&mut self) -> Option<Self> {
+        let mut stanza = std::mem::take(self);
+        for (_, value) in &mut stanza.fields {
+            value.truncate(value.trim_ascii_end().len());
+        }
+        (!stanza.fields.is_empty()).then_some(stanza)
     }
 
     /// The only paragraph of `text`.
@@ -89,6 +96,14 @@ impl Stanza {
     /// All fields in their order.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.fields.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
+    /// Changes the value of a field, or appends it.
+    pub(crate) fn set(&mut self, name: &str, value: &[u8]) {
+        match self.fields.iter_mut().find(|(field, _)| field.eq_ignore_ascii_case(name)) {
+            Some((_, old)) => *old = value.to_vec(),
+            None => self.push(name, value),
+        }
     }
 
     /// Appends a field; the caller knows that it is new.

@@ -51,10 +51,13 @@ pub(super) fn unpacked_stanza(unpacked: &Unpacked) -> Stanza {
     }
     if !unpacked.conffiles.is_empty() {
         let mut value = Vec::new();
-        for path in &unpacked.conffiles {
+        for conffile in &unpacked.conffiles {
             value.extend_from_slice(b"\n ");
-            value.extend_from_slice(path);
+            value.extend_from_slice(&conffile.path);
             value.extend_from_slice(b" newconffile");
+            if conffile.remove_on_upgrade {
+                value.extend_from_slice(b" remove-on-upgrade");
+            }
         }
         stanza.push("Conffiles", value);
     }

@@ -35,6 +35,27 @@ impl Interest {
     }
 }
 
+/// The names that the `activate` lines of a control file activate.
+pub(crate) fn activated(text: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(text);
+    let names = text.lines().filter_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        words
+            .next()
+            .filter(|word| matches!(*word, "activate" | "activate-await" | "activate-noawait"))?;
+        words.next().map(str::to_owned)
+    });
+    names.collect()
+}
+
+/// Whether a package that brings these paths (absolute) activates the file trigger.
+pub(crate) fn activates(trigger: &str, files: &[Vec<u8>]) -> bool {
+    let trigger = trigger.trim_end_matches('/').as_bytes();
+    files.iter().any(|path| {
+        path.strip_prefix(trigger).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    })
+}
+
 /// The files of `/var/lib/dpkg/triggers` for these interests, by name. The second of each
 /// pair is the package as dpkg names it (with the architecture for Multi-Arch: same).
 pub(crate) fn files(interests: &[(Interest, String)]) -> BTreeMap<String, String> {

@@ -23,7 +23,10 @@ const MAX_DEPTH: usize = 512;
 pub struct ExportOptions<'a> {
     /// Later modification times become this one, in seconds since 1970.
     pub source_date_epoch: i64,
-    /// Paths (without `./`) that are left out, with all below. `dev` always is.
+    /// Whether the tree is a root: then its `dev` is left out and the nodes that every root has
+    /// there stand in the archive instead.
+    pub root: bool,
+    /// Paths (without `./`) that are left out, with all below.
     pub exclude: &'a [&'a str],
     /// Stop soon after this is set.
     pub cancel: &'a AtomicBool,
@@ -68,7 +71,9 @@ pub fn export(
         linked: HashMap::new(),
         buffer: vec![0; 256 << 10],
     };
-    exporter.synthesise_dev()?;
+    if options.root {
+        exporter.synthesise_dev()?;
+    }
     let before = exporter.written;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(root, ".", flags, Mode::empty())
@@ -98,7 +103,7 @@ impl<W: Write> Exporter<'_, W> {
     fn synthesise_dev(&mut self) -> Result<(), Error> {
         for (name, kind, mode, link, device) in DEVICES {
             let name = format!("./dev/{name}");
-            self.header(&Entry {
+            let node = Entry {
                 name: name.as_bytes(),
                 kind,
                 mode,
@@ -109,7 +114,8 @@ impl<W: Write> Exporter<'_, W> {
                 link: link.as_bytes(),
                 device,
                 xattrs: Vec::new(),
-            })?;
+            };
+            self.write(&node.encode_node())?;
         }
         Ok(())
     }
@@ -270,9 +276,12 @@ impl<W: Write> Exporter<'_, W> {
     }
 
     fn header(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
-        let bytes = entry.encode();
+        self.write(&entry.encode(self.options.source_date_epoch))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.written += bytes.len() as u64;
-        self.output.write_all(&bytes).map_err(Error::Write)
+        self.output.write_all(bytes).map_err(Error::Write)
     }
 
     fn zeros(&mut self, mut count: u64) -> Result<(), Error> {

@@ -36,29 +36,39 @@ const MAX_ID: u32 = 0o7_777_777;
 const MAX_SIZE: u64 = 0o77_777_777_777;
 
 impl Entry<'_> {
-    /// The blocks of the header, preceded by those of an extended header where it needs one.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// The blocks of the header, preceded by those of an extended header where it needs one;
+    /// the extended header itself carries the time `epoch`, as with `tar --mtime`.
+    pub(super) fn encode(&self, epoch: i64) -> Vec<u8> {
         let records = self.records();
         let mut bytes = Vec::with_capacity(3 * BLOCK);
         if !records.is_empty() {
             let name = extended_name(self.name);
-            bytes.extend_from_slice(&block(&Entry {
-                name: &name,
-                kind: EXTENDED,
-                mode: 0o644,
-                uid: 0,
-                gid: 0,
-                size: records.len() as u64,
-                mtime: (self.mtime.0, 0),
-                link: b"",
-                device: (0, 0),
-                xattrs: Vec::new(),
-            }));
+            bytes.extend_from_slice(&block(
+                &Entry {
+                    name: &name,
+                    kind: EXTENDED,
+                    mode: 0o644,
+                    uid: 0,
+                    gid: 0,
+                    size: records.len() as u64,
+                    mtime: (epoch, 0),
+                    link: b"",
+                    device: (0, 0),
+                    xattrs: Vec::new(),
+                },
+                Style::Posix,
+            ));
             bytes.extend_from_slice(&records);
             bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
         }
-        bytes.extend_from_slice(&block(self));
+        bytes.extend_from_slice(&block(self, Style::Posix));
         bytes
+    }
+
+    /// The block of a node in `/dev`, in the older form that `mmdebstrap` uses for these. Names
+    /// and links must be short.
+    pub(super) fn encode_node(&self) -> [u8; BLOCK] {
+        block(self, Style::Gnu)
     }
 
     /// The pax records for what the fixed fields cannot hold, in GNU tar's order.
@@ -128,7 +138,14 @@ fn extended_name(name: &[u8]) -> Vec<u8> {
     [directory, b"/PaxHeaders/", file].concat()
 }
 
-fn block(entry: &Entry<'_>) -> [u8; BLOCK] {
+/// The two forms of a header that differ in the mark and in unused fields.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Posix,
+    Gnu,
+}
+
+fn block(entry: &Entry<'_>, style: Style) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     let mut put = |at: usize, most: usize, bytes: &[u8]| {
         let count = bytes.len().min(most);
@@ -145,9 +162,11 @@ fn block(entry: &Entry<'_>) -> [u8; BLOCK] {
     put(148, 8, b"        ");
     put(156, 1, &[entry.kind]);
     put(157, 100, entry.link);
-    put(257, 8, b"ustar\x0000");
-    put(329, 8, format!("{:07o}", entry.device.0).as_bytes());
-    put(337, 8, format!("{:07o}", entry.device.1).as_bytes());
+    put(257, 8, if style == Style::Posix { b"ustar\x0000" } else { b"ustar  \0" });
+    if (style == Style::Posix && entry.kind != EXTENDED) || entry.kind == CHAR_DEVICE {
+        put(329, 8, format!("{:07o}", entry.device.0).as_bytes());
+        put(337, 8, format!("{:07o}", entry.device.1).as_bytes());
+    }
     let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     block

@@ -277,7 +277,10 @@ pub enum Control {
         architecture: String,
     },
     /// No more packages will come.
-    End,
+    End {
+        /// `SOURCE_DATE_EPOCH` for maintainer scripts, seconds since 1970.
+        epoch: u64,
+    },
 }
 
 /// Work that a process forked from the keeper does on the files of the root.
@@ -320,17 +323,23 @@ pub enum Job {
     /// Fill the empty tree with packages, which come as [`Control::Package`]. Descriptors: the
     /// [`BootstrapPlan`] encoded in a file, the log of the programs that run.
     Bootstrap,
-    /// Write the tree as a tar stream. Descriptors: output.
+    /// Write a tree as a tar stream. Descriptors: output.
     Export {
+        /// The tree's top.
+        path: Bytes,
         /// Later modification times become this one, seconds since 1970.
         epoch: i64,
-        /// Paths without `./` that are left out with all below.
-        exclude: Vec<String>,
+        /// Whether it is a whole root, whose `/dev` is synthesised.
+        root: bool,
         /// Level and threads of zstd; without it plain tar.
         compression: Option<(i32, u32)>,
     },
-    /// Fill the empty tree from a tar stream, plain or compressed. Descriptors: input.
+    /// Fill a directory from a tar stream, plain or compressed. Descriptors: input.
     Import {
+        /// The directory.
+        path: Bytes,
+        /// Make everything root's, without set-ID bits and extended attributes.
+        ours: bool,
         /// Name of the archive, for messages.
         name: String,
     },
@@ -343,8 +352,6 @@ pub struct BootstrapPlan {
     pub architecture: String,
     /// Every package: name, version, architecture, and whether it is there only as a dependency.
     pub packages: Vec<(String, String, String, bool)>,
-    /// `SOURCE_DATE_EPOCH` for maintainer scripts, seconds since 1970.
-    pub epoch: u64,
     /// Files that no package brings, written before the packages come.
     pub files: Vec<SessionFile>,
     /// Files that are there only while maintainer scripts run.

@@ -44,26 +44,37 @@ impl Control {
         self.files.iter().find(|file| file.name == name)
     }
 
-    /// The paths (absolute, as in the file) that the package declares as conffiles, without
-    /// those that it only wants removed (`deb-conffiles(5)`).
-    pub fn conffiles(&self) -> Result<Vec<Vec<u8>>, Problem> {
+    /// The conffiles that the package declares (`deb-conffiles(5)`), in its order.
+    pub fn conffiles(&self) -> Result<Vec<Conffile>, Problem> {
         let Some(file) = self.file("conffiles") else { return Ok(Vec::new()) };
-        let mut paths = Vec::new();
+        let mut conffiles = Vec::new();
         for line in file.data.split(|&b| b == b'\n') {
             let line = line.trim_ascii();
-            if line.is_empty() || line.starts_with(b"remove-on-upgrade ") {
+            if line.is_empty() {
                 continue;
             }
-            if line[0] != b'/' {
+            let flagged = line.strip_prefix(b"remove-on-upgrade ");
+            let path = flagged.unwrap_or(line).trim_ascii();
+            if !path.starts_with(b"/") {
                 return Err(Problem::malformed(format!(
                     "has “{}” in conffiles, which is no absolute path",
                     shown(line)
                 )));
             }
-            paths.push(line.to_vec());
+            let remove_on_upgrade = flagged.is_some();
+            conffiles.push(Conffile { path: path.to_vec(), remove_on_upgrade });
         }
-        Ok(paths)
+        Ok(conffiles)
     }
+}
+
+/// A file that is the administrator's to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conffile {
+    /// Absolute path.
+    pub path: Vec<u8>,
+    /// The package no longer brings it, and wants it removed when it is upgraded.
+    pub remove_on_upgrade: bool,
 }
 
 /// A `.deb` whose control member was read, and whose data member comes next.

@@ -1,6 +1,6 @@
 //! Unpacks one package.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use md5::{Digest, Md5};
 
 use super::claims::{Claim, Claimant, Claims};
-use super::deb::{Control, DebReader};
+use super::deb::{Conffile, Control, DebReader};
 use super::error::{Error, Problem, shown};
 use super::path::{Absolute, clean, split};
 use super::place::{Budget, Limits, Placed, Placer, Watch};
@@ -32,16 +32,33 @@ pub struct Unpacked {
     pub control: Control,
     /// Its paths as dpkg lists them, `/.` first, in the order of the archive.
     pub files: Vec<Vec<u8>>,
-    /// Its conffiles that are in the archive, absolute.
-    pub conffiles: Vec<Vec<u8>>,
+    /// Its conffiles.
+    pub conffiles: Vec<Conffile>,
     /// The content of `md5sums`, made here if the package brings none.
     pub generated_md5sums: Option<Vec<u8>>,
     /// Bytes of file content.
     pub bytes: u64,
-    /// Its directories (clean paths) and their times in the archive.
-    pub(crate) directories: Vec<(Vec<u8>, i64)>,
-    /// Directories (clean paths) in which it made something that is no directory.
+    /// Its directories.
+    pub(crate) directories: Vec<Directory>,
+    /// Directories (canonical paths) in which it made a file.
     pub(crate) filled: HashSet<Vec<u8>>,
+    /// Its symbolic links (canonical paths), and whether tar would have set the time of their
+    /// directory before it made them.
+    pub(crate) symlinks: Vec<(Vec<u8>, bool)>,
+    /// Hard links of which at least one name is in a directory that becomes a link into /usr:
+    /// the new name.
+    pub(crate) alias_links: Vec<Vec<u8>>,
+}
+
+/// A directory that a package brings.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    /// Canonical path.
+    pub path: Vec<u8>,
+    /// Its time in the archive, in seconds since 1970.
+    pub mtime: i64,
+    /// The archive names it below `/bin` or `/lib`, and it is below `/usr` in the tree.
+    pub aliased: bool,
 }
 
 impl<'a> Unpacker<'a> {
@@ -98,11 +115,18 @@ impl<'a> Unpacker<'a> {
             cancel: self.cancel,
             budget: Budget::new(limits.unwrap_or_else(|| Limits::for_package(installed_size))),
             sums: control.file("md5sums").is_none().then(String::new),
-            conffiles: conffiles.into_iter().map(|path| (path, false)).collect(),
+            conffiles: conffiles
+                .iter()
+                .filter(|one| !one.remove_on_upgrade)
+                .map(|one| one.path.clone())
+                .collect(),
             files: Vec::new(),
             own: HashSet::new(),
             directories: Vec::new(),
             filled: HashSet::new(),
+            symlinks: Vec::new(),
+            around: Vec::new(),
+            alias_links: Vec::new(),
             bytes: 0,
         };
         let member = reader.data_member().to_owned();
@@ -112,12 +136,8 @@ impl<'a> Unpacker<'a> {
             job.place(&entry, &mut stream).map_err(|problem| in_data(problem).at(&entry.name))?;
         }
         stream.finish().map_err(in_data)?;
-        let Job { sums, conffiles, files, directories, filled, bytes, .. } = job;
+        let Job { sums, files, directories, filled, symlinks, alias_links, bytes, .. } = job;
         let control = reader.finish()?;
-        // In the order of the file, which is the order of the field in dpkg's status.
-        let in_order = control.conffiles().map_err(fail)?;
-        let conffiles =
-            in_order.into_iter().filter(|path| conffiles.get(path) == Some(&true)).collect();
         Ok(Unpacked {
             control,
             files,
@@ -126,6 +146,8 @@ impl<'a> Unpacker<'a> {
             bytes,
             directories,
             filled,
+            symlinks,
+            alias_links,
         })
     }
 }
@@ -139,13 +161,18 @@ struct Job<'t, 'a> {
     budget: Budget,
     /// The md5sums file in the making, if the package has none.
     sums: Option<String>,
-    /// Absolute path, and whether it was in the archive.
-    conffiles: HashMap<Vec<u8>, bool>,
+    /// Absolute paths.
+    conffiles: HashSet<Vec<u8>>,
     files: Vec<Vec<u8>>,
     /// Regular files (clean paths) that this package made: what its hard links may name.
     own: HashSet<Vec<u8>>,
-    directories: Vec<(Vec<u8>, i64)>,
+    directories: Vec<Directory>,
     filled: HashSet<Vec<u8>>,
+    symlinks: Vec<(Vec<u8>, bool)>,
+    /// The directories around the current entry, as far as they had an entry: tar sets the
+    /// time of one when the stream leaves it.
+    around: Vec<Vec<u8>>,
+    alias_links: Vec<Vec<u8>>,
     bytes: u64,
 }
 
@@ -156,12 +183,21 @@ impl Job<'_, '_> {
         }
         self.budget.entry()?;
         let path = clean(&entry.name, Absolute::Refuse)?;
+        while self.around.last().is_some_and(|directory| !is_below(&path, directory)) {
+            self.around.pop();
+        }
         let listed = if path.is_empty() { b"/.".to_vec() } else { [b"/", &path[..]].concat() };
         match entry.kind {
             Kind::Directory => {
                 self.placer.directory(&path, entry)?;
                 self.files.push(listed);
-                self.directories.push((path, entry.mtime.0));
+                let tree = self.placer.walker.tree();
+                self.around.push(path.clone());
+                self.directories.push(Directory {
+                    path: tree.canonical(&path).into_owned(),
+                    mtime: entry.mtime.0,
+                    aliased: tree.is_alias(&path),
+                });
                 return Ok(());
             }
             Kind::CharDevice | Kind::BlockDevice => {
@@ -176,11 +212,11 @@ impl Job<'_, '_> {
             _ => {}
         }
         let mut target = path.clone();
-        if let Some(seen) = self.conffiles.get_mut(&listed) {
-            *seen = true;
+        if self.conffiles.contains(&listed) {
             target.extend_from_slice(b".dpkg-new");
         }
-        let claim = self.claims.claim(&path, self.claimant);
+        let tree = self.placer.walker.tree();
+        let claim = self.claims.claim(&tree.canonical(&path), self.claimant);
         match claim {
             Claim::Granted => {}
             Claim::TakenOver => self.placer.remove(&target)?,
@@ -208,7 +244,7 @@ impl Job<'_, '_> {
         };
         if placed == Placed::Occupied {
             // A package that replaces this one may have come between the claim and now.
-            if !self.claims.owns(&path, self.claimant) {
+            if !self.claims.owns(&tree.canonical(&path), self.claimant) {
                 return Ok(());
             }
             return Err(Problem::Refused(format!(
@@ -216,8 +252,12 @@ impl Job<'_, '_> {
                 shown(&target)
             )));
         }
-        let (parent, _) = split(&path);
-        if !self.filled.contains(parent) {
+        let canonical = tree.canonical(&path);
+        let (parent, _) = split(&canonical);
+        if entry.kind == Kind::Symlink {
+            let late = self.around.last().is_none_or(|directory| directory != split(&path).0);
+            self.symlinks.push((canonical.into_owned(), late));
+        } else if !self.filled.contains(parent) {
             self.filled.insert(parent.to_vec());
         }
         self.files.push(listed);
@@ -268,13 +308,21 @@ impl Job<'_, '_> {
                 shown(&entry.link)
             )));
         }
-        if self.conffiles.contains_key(&[b"/", &first[..]].concat()) {
+        if self.conffiles.contains(&[b"/", &first[..]].concat()) {
             first.extend_from_slice(b".dpkg-new");
+        }
+        let tree = self.placer.walker.tree();
+        if tree.is_alias(target) || tree.is_alias(&first) {
+            self.alias_links.push(target.to_vec());
         }
         let placed = self.placer.hard_link(target, &first)?;
         self.own.insert(path.to_vec());
         Ok(placed)
     }
+}
+
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// Lower-case hexadecimal digits.

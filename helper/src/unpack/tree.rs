@@ -5,6 +5,7 @@
 //! itself are followed (a merged /usr has `bin -> usr/bin`), absolute ones start at the root,
 //! `..` stops there. So nothing that an archive contains can name a file outside.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -52,6 +53,18 @@ impl<'a> Tree<'a> {
     pub fn without_openat2(self) -> Self {
         self.portable.store(true, Ordering::Relaxed);
         self
+    }
+
+    /// The path under which dpkg's view and the tree's agree: in a merged /usr, `bin/x` is
+    /// `usr/bin/x`.
+    pub(crate) fn canonical<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        if self.is_alias(path) { Cow::Owned([b"usr/", path].concat()) } else { Cow::Borrowed(path) }
+    }
+
+    /// Whether the path is in, or is, a directory that becomes a link into `/usr`.
+    pub(crate) fn is_alias(&self, path: &[u8]) -> bool {
+        let end = path.iter().position(|&b| b == b'/').unwrap_or(path.len());
+        self.merged_usr && ALIASED.contains(&&path[..end])
     }
 
     pub(crate) fn root(&self) -> BorrowedFd<'a> {

@@ -41,21 +41,20 @@ pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<(), Failure
         Bootstrap::new(work.root.as_fd(), &plan, message.threads.max(1) as usize, &cancel);
     let mut events = |event| work.tell(event);
     // The thread that receives has ended before anything is forked.
-    let staged = std::thread::scope(|threads| {
+    let (staged, epoch) = std::thread::scope(|threads| {
         let receiver = threads.spawn(|| receive(work.replies, sender, &cancel));
-        let staged = bootstrap.unpack(&arrivals, &mut events);
-        if staged.is_err() {
-            // The host stops sending when it hears of the failure; nobody waits for more.
-            return staged.map_err(explained);
-        }
+        // When it fails, the next package finds nobody who takes it, and the thread ends.
+        let staged = bootstrap.unpack(&arrivals, &mut events).map_err(explained);
+        drop(arrivals);
+        let staged = staged?;
         match receiver.join() {
-            Ok(outcome) => outcome.and(staged.map_err(explained)),
+            Ok(epoch) => Ok((staged, epoch?)),
             Err(_) => Err(Failure::request("the thread that receives packages panicked")),
         }
     })?;
     store::write_files(work.root, &message.passing_files)?;
     let mut runner = Runner { around: work.around, log };
-    staged.configure(&mut runner, &mut events).map_err(explained)?;
+    staged.with_epoch(epoch).configure(&mut runner, &mut events).map_err(explained)?;
     for file in &message.passing_files {
         let _ = rustix::fs::unlinkat(work.root, &file.path, AtFlags::empty());
     }
@@ -82,14 +81,17 @@ fn plan_of(message: &BootstrapPlan) -> Plan {
                 auto: *auto,
             })
             .collect(),
-        source_date_epoch: message.epoch,
         files: message.files.iter().map(planned).collect(),
         ..Plan::default()
     }
 }
 
 /// Hands arriving packages on until the host says that there are no more.
-fn receive(replies: &OwnedFd, sender: Sender<Arrival>, cancel: &AtomicBool) -> Result<(), Failure> {
+fn receive(
+    replies: &OwnedFd,
+    sender: Sender<Arrival>,
+    cancel: &AtomicBool,
+) -> Result<u64, Failure> {
     loop {
         let message = socket::receive(replies.as_fd());
         let Ok(Some((bytes, mut descriptors))) = message else {
@@ -105,10 +107,10 @@ fn receive(replies: &OwnedFd, sender: Sender<Arrival>, cancel: &AtomicBool) -> R
                 let identity = Identity { name, version, architecture };
                 // Nobody takes it any more: the unpacking has failed and tells why.
                 if sender.send(Arrival { file: File::from(file), identity }).is_err() {
-                    return Ok(());
+                    return Ok(0);
                 }
             }
-            Control::End => return Ok(()),
+            Control::End { epoch } => return Ok(epoch),
             Control::Signal(_) => {}
         }
     }

@@ -237,3 +237,23 @@ fn never_without_anything_in_the_store_says_what_to_do() {
     let error = archive.refresh(archive.source(), Refresh::Never).unwrap_err();
     assert!(error.hint().unwrap().contains("debmock update"));
 }
+
+#[test]
+fn indexes_are_taken_by_hash_where_the_archive_offers_it() {
+    let archive = Archive::new();
+    let packed = gzip(PACKAGES.as_bytes());
+    let text = Archive::release(&packed, PACKAGES.as_bytes(), date::now())
+        .replace("Components:", "Acquire-By-Hash: yes\nComponents:");
+    archive.serve("InRelease", archive.signer.sign_inline(&text).into_bytes());
+    let hashed = format!("main/binary-amd64/by-hash/SHA256/{}", Sha256::of(&packed));
+    archive.serve(&hashed, packed.clone());
+    archive.refresh(archive.source(), Refresh::Always).unwrap();
+    assert!(archive.server.requests()[1].ends_with(&hashed));
+    // A mirror that promises it but does not have it: the name will do.
+    let other = Archive { cache: tempfile::tempdir().unwrap(), ..archive };
+    other.server.remove(&format!("/debian/dists/test/{hashed}"));
+    other.serve("main/binary-amd64/Packages.gz", packed);
+    let source = ArchiveSource { by_hash: ByHash::Force, ..other.source() };
+    assert!(other.refresh(source, Refresh::Always).is_err());
+    other.refresh(other.source(), Refresh::Always).unwrap();
+}

@@ -1,6 +1,7 @@
 //! HTTP with the proxies, credentials and certificates of the config.
 
 use super::connect::CancellableTcp;
+use super::names::Names;
 use super::{Answer, Failure, Request, Validators};
 use crate::archive::uri::{self, Parts};
 use crate::config::Network;
@@ -12,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use ureq::http::{HeaderMap, StatusCode, header};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{
     ConnectProxyConnector, Connector, RustlsConnector, SocksConnector,
 };
@@ -26,6 +26,7 @@ pub(super) struct Http {
     network: Network,
     cancel: CancelToken,
     tls: TlsConfig,
+    names: Names,
     /// One agent, with its pool of connections, for each proxy.
     agents: Mutex<HashMap<Option<String>, ureq::Agent>>,
 }
@@ -39,7 +40,7 @@ impl Http {
             tls = tls.root_certs(RootCerts::Specific(Arc::new(authorities(path)?)));
         }
         let (network, tls) = (network.clone(), tls.build());
-        Ok(Http { network, cancel, tls, agents: Mutex::default() })
+        Ok(Http { network, cancel, tls, names: Names::default(), agents: Mutex::default() })
     }
 
     pub(super) fn open(&self, request: Request<'_>) -> Outcome<Answer> {
@@ -245,8 +246,7 @@ impl Http {
                     silence: self.network.timeout,
                 })
                 .chain(RustlsConnector::default());
-        // Without a limit on the look-up of names ureq makes no thread for it.
-        let agent = ureq::Agent::with_parts(config, connector, DefaultResolver::default());
+        let agent = ureq::Agent::with_parts(config, connector, self.names.clone());
         agents.insert(proxy, agent.clone());
         Ok(agent)
     }

@@ -42,6 +42,7 @@ impl Item {
         })
     }
 
+    #[cfg(test)]
     fn dump(&self, prefix: &str, lines: &mut Vec<String>) {
         for child in &self.children {
             let path = if prefix.is_empty() {
@@ -104,8 +105,8 @@ impl AptConf {
     }
 
     /// Every option in the form of `apt-config dump`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what the tests compare with apt's own"))]
-    pub(crate) fn dump(&self) -> Vec<String> {
+    #[cfg(test)]
+    fn dump(&self) -> Vec<String> {
         let mut lines = Vec::new();
         self.root.dump("", &mut lines);
         lines
@@ -154,7 +155,13 @@ impl AptConf {
                 Token::Open | Token::End => {
                     let open = matches!(token, Token::Open);
                     let words = std::mem::take(&mut words);
+                    if open && words.is_empty() {
+                        return Err((line, "a scope without a name".into()));
+                    }
                     if let Some(command) = words.first().and_then(Word::command) {
+                        if open || !scopes.is_empty() {
+                            return Err((line, format!("#{command} within a scope")));
+                        }
                         self.command(command, &words[1..], line, path, depth, warnings)?;
                         continue;
                     }
@@ -169,13 +176,12 @@ impl AptConf {
                 Token::Close => {
                     let words = std::mem::take(&mut words);
                     self.set(&scopes, &words, false, path, line)?;
-                    if scopes.pop().is_none() {
-                        return Err((line, "a } without its {".into()));
-                    }
+                    // apt forgives a } without its {.
+                    scopes.pop();
                 }
             }
         }
-        if !words.is_empty() || !scopes.is_empty() {
+        if !words.is_empty() {
             return Err((tokens.line, "the file ends within a statement".into()));
         }
         Ok(())
@@ -198,19 +204,25 @@ impl AptConf {
         let (name, value) = match words {
             [] => return Ok(scope.to_owned()),
             [name] if open => (below(&name.text), None),
-            // A lone value is an entry of the list that the scope is.
-            [value] => (below(""), Some(value)),
-            [name, value] => (below(&name.text), Some(value)),
+            // A lone value is an entry of the list that the scope is; outside of scopes it is
+            // nothing.
+            [value] => (below(""), Some(value.text.clone())),
+            [name, value] => (below(&name.text), Some(value.text.clone())),
+            // Quoted texts side by side are one value.
+            [name, values @ ..] if values.iter().all(|value| value.quoted) => {
+                let texts: Vec<&str> = values.iter().map(|value| value.text.as_str()).collect();
+                (below(&name.text), Some(texts.join(" ")))
+            }
             [_, _, junk, ..] => {
                 return Err((line, format!("{:?} is one word too many", junk.text)));
             }
         };
-        if let Some(value) = value {
-            if name.is_empty() {
-                return Err((line, format!("the value {:?} has no name", value.text)));
-            }
+        if let Some(value) = value
+            && !name.is_empty()
+            && !name.starts_with("::")
+        {
             let item = name.split("::").fold(&mut self.root, |item, name| item.child(name));
-            item.value = value.text.clone();
+            item.value = value;
             item.place = Some((path.to_owned(), line));
         }
         Ok(name)
@@ -226,18 +238,14 @@ impl AptConf {
         warnings: &mut Vec<Warning>,
     ) -> Result<(), (usize, String)> {
         match (command, arguments) {
-            ("clear", names) => {
-                for name in names {
-                    let mut item = Some(&mut self.root);
-                    for part in name.text.trim_end_matches("::").split("::") {
-                        item = item.and_then(|item| {
-                            item.children.iter_mut().find(|c| c.name.eq_ignore_ascii_case(part))
-                        });
-                    }
-                    if let Some(item) = item {
-                        item.value.clear();
-                        item.children.clear();
-                    }
+            ("clear", [name]) => {
+                let path = name.text.trim_end_matches("::").split("::");
+                let item = path.into_iter().try_fold(&mut self.root, |item, part| {
+                    item.children.iter_mut().find(|c| c.name.eq_ignore_ascii_case(part))
+                });
+                if let Some(item) = item {
+                    item.value.clear();
+                    item.children.clear();
                 }
             }
             ("include", [name]) => {
@@ -303,8 +311,8 @@ impl Tokens<'_> {
     /// `#` begins a comment unless one of the commands follows at once.
     fn comment(&self) -> Option<usize> {
         let rest = self.rest;
-        if rest.starts_with("/*") {
-            return Some(rest[2..].find("*/").map_or(rest.len(), |end| end + 4));
+        if let Some(inner) = rest.strip_prefix("/*") {
+            return Some(inner.find("*/").map_or(rest.len(), |end| end + 4));
         }
         let command = ["#clear", "#include", "#x-apt-configure-index"]
             .iter()
@@ -337,26 +345,28 @@ impl Tokens<'_> {
             self.skip(1);
             return Ok(Some(token));
         }
-        if let Some(rest) = self.rest.strip_prefix('"') {
-            let end = rest.find(['"', '\n']).filter(|end| rest[*end..].starts_with('"'));
-            let Some(end) = end else {
-                return Err((self.line, "a quotation mark without its partner".into()));
-            };
-            let text = rest[..end].to_owned();
-            self.skip(end + 2);
-            return Ok(Some(Token::Word(Word { text, quoted: true })));
+        let mut word = Word { text: String::new(), quoted: first == '"' };
+        while let Some(c) = self.rest.chars().next() {
+            if c.is_whitespace() || matches!(c, '{' | '}' | ';') {
+                break;
+            }
+            if let Some(rest) = self.rest.strip_prefix('"') {
+                let end = rest.find(['"', '\n']).filter(|end| rest[*end..].starts_with('"'));
+                let Some(end) = end else {
+                    return Err((self.line, "a quotation mark without its partner".into()));
+                };
+                word.text.push_str(&rest[..end]);
+                self.skip(end + 2);
+            } else if let Some(length) = self.comment() {
+                self.skip(length);
+            } else {
+                word.text.push(c);
+                self.skip(c.len_utf8());
+            }
         }
-        let end = self
-            .rest
-            .char_indices()
-            .find(|(offset, c)| {
-                c.is_whitespace()
-                    || matches!(c, '{' | '}' | ';' | '"')
-                    || self.rest[*offset..].starts_with("//")
-            })
-            .map_or(self.rest.len(), |(offset, _)| offset);
-        let text = self.rest[..end].to_owned();
-        self.skip(end);
-        Ok(Some(Token::Word(Word { text, quoted: false })))
+        Ok(Some(Token::Word(word)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,6 @@ fn stanzas(text: &str) -> Vec<Stanza> {
         if line.starts_with('#') {
             continue;
         }
-        let line = line.trim_end();
         if line.is_empty() {
             inside = false;
             continue;
@@ -53,7 +52,7 @@ fn stanzas(text: &str) -> Vec<Stanza> {
             match fields.last_mut() {
                 Some(field) => {
                     field.value.push('\n');
-                    field.value.push_str(line.trim_start());
+                    field.value.push_str(line.trim());
                     None
                 }
                 None => Some("it begins with a continued line".to_owned()),
@@ -107,7 +106,7 @@ fn stanza(
         for suite in words("suites")? {
             let mut entry = Entry {
                 place: place.to_owned(),
-                uri: uri.clone(),
+                uri: uri.replace("$(ARCH)", architecture),
                 suite: suite.replace("$(ARCH)", architecture),
                 components: components.clone(),
                 types: types.clone(),
@@ -120,3 +119,6 @@ fn stanza(
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,10 @@ pub(crate) struct Entry {
 /// The options of an entry that debmock follows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Options {
+    /// Only these architectures; empty: any.
     pub(crate) architectures: Vec<String>,
+    /// All but these.
+    pub(crate) without: Vec<String>,
     pub(crate) signed_by: SignedBy,
     pub(crate) trusted: Option<bool>,
     pub(crate) check_valid_until: Option<bool>,
@@ -149,7 +152,7 @@ fn parse_line(
         rest = after;
     }
     let mut words = words(rest).into_iter();
-    entry.uri = words.next().ok_or("it has no URI")?;
+    entry.uri = words.next().ok_or("it has no URI")?.replace("$(ARCH)", architecture);
     entry.suite = words.next().ok_or("it has no suite")?.replace("$(ARCH)", architecture);
     entry.components = words.collect();
     entry.finish(warnings).map(|good| good.then_some(entry))
@@ -212,9 +215,7 @@ impl Entry {
                 shown(&self.uri)
             ));
         }
-        if let Some(rest) = self.uri.get(scheme.len()..) {
-            self.uri = format!("{scheme}{}", rest.trim_end_matches('/'));
-        }
+        self.uri = plain_uri(&self.uri);
         if self.suite.ends_with('/') {
             if !self.components.is_empty() {
                 return Err("a suite that ends in / has no components".into());
@@ -224,11 +225,26 @@ impl Entry {
         }
         let printable = |text: &str| !text.chars().any(|c| c.is_control() || c.is_whitespace());
         let climbs = self.suite.split('/').any(|part| part == "..");
+        if !printable(&self.uri) {
+            return Err("its URI contains blanks".into());
+        }
         if !printable(&self.suite) || !self.components.iter().all(|c| printable(c)) || climbs {
             return Err("its suite or a component is no name".into());
         }
         Ok(true)
     }
+}
+
+/// A URI in the one form that is used from here on: the scheme in lower case, `file:/x` without
+/// slashes for a host, no slash at the end.
+pub(crate) fn plain_uri(uri: &str) -> String {
+    let (scheme, rest) = uri.split_once(':').unwrap_or(("", uri));
+    let scheme = scheme.to_ascii_lowercase();
+    let rest = match scheme.as_str() {
+        "file" | "copy" => rest.strip_prefix("//").filter(|r| r.starts_with('/')).unwrap_or(rest),
+        _ => rest,
+    };
+    format!("{scheme}:{}", rest.trim_end_matches('/'))
 }
 
 /// A URI without its login.
@@ -254,52 +270,62 @@ impl Options {
         warnings: &mut Vec<Warning>,
     ) -> Result<(), String> {
         let name = name.to_ascii_lowercase();
-        let flag =
-            || boolean(value).ok_or_else(|| format!("{name} must be yes or no, not {value:?}"));
+        // apt does not mind a value that it cannot read; whoever wrote it should know.
+        let mut unreadable = |what: &str| {
+            warnings.push(Warning::new(format!(
+                "{place}: {name} must be {what}; {value:?} is not used"
+            )));
+        };
+        let mut flag = || {
+            let flag = boolean(value);
+            if flag.is_none() {
+                unreadable("yes or no");
+            }
+            flag
+        };
         let items = || {
             value.split([',', ' ', '\t', '\n']).filter(|item| !item.is_empty()).map(str::to_owned)
         };
         match name.as_str() {
             "arch" | "architectures" => self.architectures = items().collect(),
+            // Without a list to add to, the default stays: any architecture.
+            "arch+" | "architectures-add" if self.architectures.is_empty() => {}
             "arch+" | "architectures-add" => self.architectures.extend(items()),
-            "arch-" | "architectures-remove" => {
-                let removed: Vec<String> = items().collect();
-                self.architectures.retain(|architecture| !removed.contains(architecture));
-            }
+            "arch-" | "architectures-remove" => self.without.extend(items()),
             "signed-by" => {
                 self.signed_by = SignedBy::parse(value).map_err(|word| {
                     format!("signed-by holds {word:?}, which is neither an absolute path nor a fingerprint")
                 })?;
             }
-            "trusted" => self.trusted = Some(flag()?),
-            "check-valid-until" => self.check_valid_until = Some(flag()?),
-            "check-date" => self.check_date = Some(flag()?),
-            "valid-until-max" => {
-                let seconds = value.trim().parse().map_err(|_| {
-                    format!("valid-until-max must be a number of seconds, not {value:?}")
-                })?;
-                // 0 stands for no bound.
-                self.valid_until_max = (seconds > 0).then(|| Duration::from_secs(seconds));
-            }
-            "by-hash" => {
-                self.by_hash = Some(match value.trim() {
-                    "force" => ByHash::Force,
-                    _ if flag()? => ByHash::Auto,
-                    _ => ByHash::No,
-                });
-            }
-            "allow-insecure" | "allow-weak" | "allow-downgrade-to-insecure" => {
-                if flag()? {
-                    warnings.push(Warning {
-                        message: format!(
-                            "{place}: {name} is not followed: the archive must be signed"
-                        ),
-                        hint: Some("`trusted=yes` takes an archive without a signature".into()),
-                    });
+            "trusted" => self.trusted = flag(),
+            "check-valid-until" => self.check_valid_until = flag(),
+            "check-date" => self.check_date = flag(),
+            // 0 stands for no bound.
+            "valid-until-max" => match value.trim().parse() {
+                Ok(seconds) => {
+                    self.valid_until_max = (seconds > 0).then(|| Duration::from_secs(seconds));
                 }
+                Err(_) => unreadable("a number of seconds"),
+            },
+            "by-hash" => {
+                self.by_hash = match value.trim() {
+                    "force" => Some(ByHash::Force),
+                    _ => flag().map(|yes| if yes { ByHash::Auto } else { ByHash::No }),
+                };
+            }
+            "allow-insecure" | "allow-weak" | "allow-downgrade-to-insecure"
+                if boolean(value) == Some(true) =>
+            {
+                warnings.push(Warning {
+                    message: format!("{place}: {name} is not followed: the archive must be signed"),
+                    hint: Some("`trusted=yes` takes an archive without a signature".into()),
+                });
             }
             _ => {}
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,8 +21,8 @@ fn packages(lines: &str) -> Packages {
 }
 
 fn ask(lines: &str, names: &str) -> Result<PackageSet> {
-    let phases = vec![names.split(' ').map(str::to_owned).collect()];
-    solve(&packages(lines), "amd64", &Request { essential: false, phases })
+    let packages = names.split(' ').map(str::to_owned).collect();
+    solve(&self::packages(lines), "amd64", &Request { packages, ..Request::default() })
 }
 
 fn names(set: Result<PackageSet>) -> String {
@@ -105,15 +105,19 @@ fn circles_and_qualifiers_are_no_trouble() {
 
 #[test]
 fn marks_are_those_of_apt() {
-    let lines = "e 1 ; Essential: yes ; Depends: l\nl 1\na 1 ; Depends: m\nm 1";
-    let request = Request { essential: true, phases: vec![vec!["a".into()]] };
+    let lines =
+        "e 1 ; Essential: yes ; Depends: l\nl 1\na 1 ; Depends: m\nm 1\nr 1 ; Priority: required";
+    let request = Request { essential: true, required: true, packages: vec!["a".into()] };
     let set = solve(&packages(lines), "amd64", &request).unwrap();
     let marks: Vec<_> = set
         .packages
         .iter()
         .map(|entry| (entry.name.as_str(), entry.phase, entry.automatic))
         .collect();
-    assert_eq!(marks, [("a", 1, false), ("e", 0, false), ("l", 0, false), ("m", 1, true)]);
+    assert_eq!(
+        marks,
+        [("a", 1, false), ("e", 0, false), ("l", 0, false), ("m", 1, true), ("r", 1, false)]
+    );
     let error = solve(&packages("a 1"), "amd64", &request).unwrap_err();
     assert!(error.to_string().contains("no essential package"));
 }
