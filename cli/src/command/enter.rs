@@ -5,7 +5,8 @@ use crate::arguments::Enter;
 use crate::relay::{self, Relay};
 use debmock::buildroot::{Access, Run};
 use debmock::event::{Log, What};
-use debmock::{ErrorKind, Result};
+use debmock::{Error, ErrorKind, Result};
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -74,13 +75,22 @@ fn inside(call: &mut Call<'_>, enter: &Enter, run: Run) -> Result<u8> {
     drop(session);
     match end {
         Ok(end) => Ok(relay::status(&end)),
-        // As shells, env(1) and chroot(1) say that a command cannot be run: 127 if there is none.
-        Err(error) if error.kind() == ErrorKind::Exec => {
-            let missing = error.chain().iter().any(|cause| cause.contains("os error 2)"));
-            let status = if missing { 127 } else { 126 };
-            call.screen.failure(&error, status);
-            Ok(status)
-        }
-        Err(error) => Err(error),
+        Err(error) => match cannot_run(&error) {
+            Some(status) => {
+                call.screen.failure(&error, status);
+                Ok(status)
+            }
+            None => Err(error),
+        },
     }
+}
+
+/// As shells, env(1) and chroot(1) say that a command cannot be run: 127 if there is none, else
+/// 126.
+fn cannot_run(error: &Error) -> Option<u8> {
+    if error.kind() != ErrorKind::Exec || !error.message().starts_with("cannot run ") {
+        return None;
+    }
+    let cause = error.source()?.downcast_ref::<std::io::Error>()?;
+    Some(if cause.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 })
 }

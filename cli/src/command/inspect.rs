@@ -9,7 +9,9 @@ use debmock::{Error, ErrorKind, Result};
 use serde_json::json;
 
 fn written(result: std::io::Result<()>) -> Result<()> {
-    result.map_err(|error| Error::io("cannot write to standard output", error))
+    result.map_err(|error| {
+        Error::new(ErrorKind::Io, "cannot write to standard output").with_source(error)
+    })
 }
 
 pub fn list(call: &mut Call<'_>) -> Result<u8> {
