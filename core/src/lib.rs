@@ -9,6 +9,7 @@
 
 pub mod apt;
 pub mod archive;
+pub mod bootstrap;
 pub mod build;
 pub mod buildroot;
 pub mod config;

@@ -61,6 +61,8 @@ struct Running {
 struct Keeper {
     inherited: Inherited,
     network: OwnedFd,
+    /// The tree alone, without what is mounted in it.
+    bare: OwnedFd,
     running: Vec<Running>,
 }
 
@@ -98,6 +100,7 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
         .isolating(|| format!("cannot set the host name {}", open.hostname))?;
     let tree = inherited.tree.try_clone().doing(|| "cannot copy a descriptor".into())?;
     let root = mounts::attach_root(tree)?;
+    let bare = mounts::bare_copy(&root)?;
     warnings.extend(mounts::mount_proc(&root, inherited.mode, open.accept_weak)?);
     let (network, weak_sys) = network::make(&root)?;
     if let Some(weak) = weak_sys {
@@ -115,7 +118,7 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
     inherited.binds.clear();
     let opened = Reply::Opened { session: inherited.number, warnings };
     answer(&inherited.replies, &opened);
-    Ok(Keeper { inherited, network, running: Vec::new() })
+    Ok(Keeper { inherited, network, bare, running: Vec::new() })
 }
 
 fn answer(replies: &OwnedFd, reply: &Reply) {
@@ -141,7 +144,11 @@ impl Keeper {
                 PollFd::new(&self.inherited.requests, PollFlags::IN),
                 PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
             ];
-            set.extend(self.running.iter().map(|r| PollFd::new(&r.replies, PollFlags::IN)));
+            // A job reads what its caller says by itself; only the caller's end matters here.
+            set.extend(self.running.iter().map(|running| {
+                let flags = if running.is_command { PollFlags::IN } else { PollFlags::empty() };
+                PollFd::new(&running.replies, flags)
+            }));
             match poll(&mut set, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => process::exit_now(1),
@@ -155,14 +162,14 @@ impl Keeper {
                 while let Ok(Some(_)) = signals.read_signal() {}
             }
             if ready[1] {
-                self.from_helper();
+                self.hear_helper();
             }
             if ready[2] {
-                self.from_host();
+                self.hear_host();
             }
             for index in (0..self.running.len().min(ready.len() - 4)).rev() {
                 if ready[4 + index] {
-                    self.from_caller(index);
+                    self.hear_caller(index);
                 }
             }
         }
@@ -180,7 +187,7 @@ impl Keeper {
         }
     }
 
-    fn from_helper(&mut self) {
+    fn hear_helper(&mut self) {
         match socket::receive(self.inherited.helper.as_fd()) {
             Ok(Some((bytes, mut descriptors))) if descriptors.len() == 2 => {
                 let (Some(tree), Some(replies)) = (descriptors.pop(), descriptors.pop()) else {
@@ -196,7 +203,7 @@ impl Keeper {
         }
     }
 
-    fn from_host(&mut self) {
+    fn hear_host(&mut self) {
         let (bytes, mut descriptors) = match socket::receive(self.inherited.requests.as_fd()) {
             Ok(Some(message)) => message,
             Ok(None) | Err(_) => process::exit_now(0),
@@ -209,8 +216,14 @@ impl Keeper {
             Command::Run(run) => {
                 self.start(&run, &descriptors, &replies).map(|pid| Some((pid, true)))
             }
-            Command::Job(job) => work::start(&job, descriptors, &replies, &self.network)
-                .map(|pid| Some((pid, false))),
+            Command::Job(job) => {
+                let around = work::Surroundings {
+                    bare: &self.bare,
+                    network: &self.network,
+                    mode: self.inherited.mode,
+                };
+                work::start(&job, descriptors, &replies, &around).map(|pid| Some((pid, false)))
+            }
             Command::Detach { target } => {
                 mounts::detach(&String::from_utf8_lossy(&target))?;
                 answer(&replies, &Reply::Done);
@@ -243,14 +256,20 @@ impl Keeper {
     }
 
     /// The host has something to say to a running command, or has given it up.
-    fn from_caller(&mut self, index: usize) {
+    fn hear_caller(&mut self, index: usize) {
         let Some(running) = self.running.get(index) else { return };
         let pid = running.pid;
+        if !running.is_command {
+            signal(pid, libc::SIGKILL);
+            self.running.swap_remove(index);
+            return;
+        }
         match socket::receive(running.replies.as_fd()) {
-            Ok(Some((bytes, _))) => match decode::<Control>(&bytes) {
-                Ok(Control::Signal(number)) => signal_group(pid, number),
-                Err(_) => {}
-            },
+            Ok(Some((bytes, _))) => {
+                if let Ok(Control::Signal(number)) = decode(&bytes) {
+                    signal_group(pid, number);
+                }
+            }
             Ok(None) | Err(_) => {
                 signal_group(pid, libc::SIGKILL);
                 // The command itself may not lead its group yet.

@@ -5,6 +5,7 @@
 //! hold is an error, never a warning. Which packages are chosen is the solver's affair; where
 //! `.deb` files lie, the store's.
 
+pub mod access;
 pub mod acquire;
 pub mod architecture;
 pub mod checksum;

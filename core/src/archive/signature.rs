@@ -42,59 +42,55 @@ impl Keys {
         builtin: impl Fn(&str) -> Option<&'static [u8]>,
     ) -> Result<Self> {
         let mut keys = Keys { certs: Vec::new(), allowed: Vec::new(), origin: String::new() };
-        match keyring {
+        let mut whole = Vec::new();
+        keys.collect(keyring, &builtin, &mut whole)?;
+        // Fingerprints restrict the keyring that they stand with, not those beside it.
+        if !keys.allowed.is_empty() {
+            keys.allowed.extend(whole);
+        }
+        Ok(keys)
+    }
+
+    fn collect(
+        &mut self,
+        keyring: &Keyring,
+        builtin: &dyn Fn(&str) -> Option<&'static [u8]>,
+        whole: &mut Vec<Fingerprint>,
+    ) -> Result<()> {
+        let before = self.certs.len();
+        let mut restricted = false;
+        let name = match keyring {
             Keyring::Files { files, fingerprints } => {
-                let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-                keys.origin = names.join(", ");
                 for file in files {
                     let bytes = std::fs::read(file).map_err(|error| {
                         Error::new(ErrorKind::Config, format!("cannot read the keyring {}", file.display()))
                             .with_source(error)
                             .with_hint("install the package that carries it, or name another keyring in the config")
                     })?;
-                    keys.add(&bytes, &file.display().to_string())?;
+                    self.add(&bytes, &file.display().to_string())?;
                 }
                 for fingerprint in fingerprints {
                     // apt marks an exact key, to the exclusion of its subkeys, with `!`.
                     let parsed = fingerprint.trim_end_matches('!').parse::<Fingerprint>();
                     let valid =
                         parsed.ok().filter(|parsed| !matches!(parsed, Fingerprint::Unknown { .. }));
-                    keys.allowed.push(valid.ok_or_else(|| {
+                    self.allowed.push(valid.ok_or_else(|| {
                         Error::new(
                             ErrorKind::Config,
                             format!("{fingerprint:?} is not the fingerprint of a key"),
                         )
                     })?);
                 }
-            }
-            Keyring::Any(keyrings) => {
-                let mut failed = None;
-                for keyring in keyrings {
-                    match Keys::load(keyring, &builtin as &dyn Fn(&str) -> Option<&'static [u8]>) {
-                        Ok(part) => {
-                            let good = |cert: &Cert| {
-                                part.allowed.is_empty()
-                                    || cert
-                                        .keys()
-                                        .any(|key| part.allowed.contains(&key.key().fingerprint()))
-                            };
-                            keys.certs.extend(part.certs.iter().filter(|cert| good(cert)).cloned());
-                            let and = if keys.origin.is_empty() { "" } else { ", " };
-                            keys.origin = format!("{}{and}{}", keys.origin, part.origin);
-                        }
-                        Err(error) => failed = Some(error),
-                    }
-                }
-                if let Some(error) = failed.filter(|_| keys.certs.is_empty()) {
-                    return Err(error);
-                }
+                restricted = !fingerprints.is_empty();
+                let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+                names.join(", ")
             }
             Keyring::Inline(text) => {
-                keys.origin = "the key in the config".into();
-                keys.add(text.as_bytes(), "the key in the config")?;
+                self.add(text.as_bytes(), "the key in the config")?;
+                "the key in the config".into()
             }
             Keyring::BuiltIn(name) => {
-                keys.origin = format!("the built-in keys of {name}");
+                let origin = format!("the built-in keys of {name}");
                 let bytes = builtin(name).ok_or_else(|| {
                     Error::new(
                         ErrorKind::Config,
@@ -102,10 +98,30 @@ impl Keys {
                     )
                     .with_hint("name a keyring file in the config")
                 })?;
-                keys.add(bytes, &keys.origin.clone())?;
+                self.add(bytes, &origin)?;
+                origin
             }
+            Keyring::Any(keyrings) => {
+                let mut failure = None;
+                for keyring in keyrings {
+                    if let Err(error) = self.collect(keyring, builtin, whole) {
+                        failure.get_or_insert(error);
+                    }
+                }
+                return match failure {
+                    Some(error) if self.certs.len() == before => Err(error),
+                    _ => Ok(()),
+                };
+            }
+        };
+        if !self.origin.is_empty() {
+            self.origin.push_str(", ");
         }
-        Ok(keys)
+        self.origin.push_str(&name);
+        if !restricted {
+            whole.extend(self.certs[before..].iter().map(Cert::fingerprint));
+        }
+        Ok(())
     }
 
     fn add(&mut self, bytes: &[u8], origin: &str) -> Result<()> {

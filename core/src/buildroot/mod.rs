@@ -1,5 +1,222 @@
-//! Buildroots: lifecycle, sessions, commands, files in and out.
+//! Buildroots: named, persistent, writable roots; their lifecycle, sessions, files in and out.
+//!
+//! A buildroot is a base layer and one upper directory above it; between them lies a small layer
+//! with the session's own files (hosts, resolver, policy), which is never exported. Whoever opens
+//! one holds its lock, which dies with its holder. Where overlays cannot be mounted the buildroot
+//! is a copy of its base.
 
+mod archive;
+mod base;
+mod files;
+mod list;
+mod remove;
 mod session;
+mod transfer;
 
+pub use archive::{Compression, ExportOptions};
+pub use base::{Base, BaseOrigin, Storage};
+pub(crate) use files::{POLICY as POLICY_FILE, policy};
+pub use list::{ListedBuildroot, ListedLayer, Listing};
+pub use remove::Scrub;
 pub use session::{Attached, Exit, Process, Run, Session, SessionOptions, Stdio};
+
+use crate::config::{Config, IsolationMode};
+use crate::error::{Error, ErrorKind, Result};
+use crate::host;
+use crate::operation::Scope;
+use crate::store::{Held, Places, Zone, ZoneOptions};
+use debmock_helper::protocol::{Bind, IdMap, Mode, Place, Program, Tree, bytes};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// What is not in the config.
+#[derive(Debug, Clone, Default)]
+pub struct BuildrootOptions {
+    /// Tells several buildroots of one config apart.
+    pub uniqueext: Option<String>,
+    /// The helper; found by itself if not given.
+    pub helper: Option<Program>,
+    /// Where the store lies; the caller's own places if not given.
+    pub places: Option<Places>,
+}
+
+/// How to open a session.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Access {
+    /// The host's resolver configuration is visible; a command gets the host's network only if it
+    /// asks for it too ([`Run::network`]).
+    pub network: bool,
+}
+
+/// A named, persistent, writable root.
+#[derive(Debug)]
+pub struct Buildroot {
+    config: Config,
+    name: String,
+    zone: Arc<Zone>,
+    open: Mutex<Weak<Session>>,
+    owner: u32,
+}
+
+impl Buildroot {
+    /// The buildroot of `config`, whether it exists already or not. Starts a helper, which lives
+    /// as long as the value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Isolation`] if this machine or user cannot have the isolation mode,
+    /// [`ErrorKind::Helper`] if there is no helper, [`ErrorKind::Usage`] for a bad `uniqueext`.
+    pub fn new(config: Config, options: &BuildrootOptions) -> Result<Self> {
+        let mut name = config.name.clone();
+        if let Some(ext) = &options.uniqueext {
+            name = format!("{name}-{ext}");
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+~".contains(c);
+        if !name.chars().all(plain) || name.starts_with('.') || name.len() > 200 {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("{name:?} cannot be the name of a buildroot"),
+            )
+            .with_hint("use letters, digits, and - _ . + ~"));
+        }
+        let zone = Arc::new(open_zone(&config, options)?);
+        let owner = std::process::id();
+        Ok(Buildroot { config, name, zone, open: Mutex::new(Weak::new()), owner })
+    }
+
+    /// Its config.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Its name: that of the config and the extension.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The part of the store that it lives in.
+    pub fn zone(&self) -> &Arc<Zone> {
+        &self.zone
+    }
+
+    fn place(&self, below: &str) -> Place {
+        Place::root(format!("{}/{below}", self.name))
+    }
+
+    /// Makes the buildroot unless it exists: resolves and makes its base layer.
+    pub fn init(&self, scope: &Scope) -> Result<()> {
+        if self.current().is_some() {
+            return Ok(());
+        }
+        let lock = self.lock(scope)?;
+        self.provide(&lock, scope).map(|_| ())
+    }
+
+    /// Whether it has been made.
+    pub fn exists(&self) -> Result<bool> {
+        Ok(self.base()?.is_some())
+    }
+
+    /// An open session: the one that this value has already, or a new one. Makes the buildroot if
+    /// it does not exist. Waits for other processes that use it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`] when the config's time to wait has run out, and those of
+    /// [`Buildroot::init`].
+    pub fn session(&self, access: Access, scope: &Scope) -> Result<Arc<Session>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = open.upgrade() {
+            return Ok(session);
+        }
+        let lock = self.lock(scope)?;
+        let base = self.provide(&lock, scope)?;
+        let tree = match base.storage {
+            Storage::Overlay => Tree::Overlay {
+                lower: vec![Place::layer(format!("{}/root", base.layer))],
+                upper: Some(Place::root(self.name.clone())),
+            },
+            Storage::Copy => Tree::Directory { place: self.place("tree"), writable: true },
+        };
+        let session = Arc::new(self.open_tree(tree, access, vec![lock], scope)?);
+        *open = Arc::downgrade(&session);
+        Ok(session)
+    }
+
+    fn open_tree(
+        &self,
+        tree: Tree,
+        access: Access,
+        locks: Vec<Held>,
+        scope: &Scope,
+    ) -> Result<Session> {
+        let isolation = &self.config.isolation;
+        let binds = isolation.binds.iter().zip(0..).map(|(bind, number)| Bind {
+            number,
+            target: bytes(bind.inside.as_os_str().as_bytes()),
+            writable: !bind.read_only,
+        });
+        let options = SessionOptions {
+            tree,
+            files: files::session_files(&isolation.hostname, access.network)?,
+            hostname: isolation.hostname.clone(),
+            binds: binds.collect(),
+            accept_weak: false,
+        };
+        Session::open(&self.zone, options, locks, scope)
+    }
+
+    /// The lock of the whole buildroot.
+    fn lock(&self, scope: &Scope) -> Result<Held> {
+        self.check_fork()?;
+        self.zone.lock(&self.name, true, self.config.lock_timeout, scope)
+    }
+
+    /// The session that this value has open.
+    fn current(&self) -> Option<Arc<Session>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    /// Fails at once if this value has a session open.
+    fn refuse_if_open(&self, doing: &str) -> Result<()> {
+        match self.current() {
+            None => Ok(()),
+            Some(_) => Err(Error::new(
+                ErrorKind::Busy,
+                format!("cannot {doing} the buildroot {} while a session is open on it", self.name),
+            )
+            .with_hint("close the session first")),
+        }
+    }
+
+    fn check_fork(&self) -> Result<()> {
+        if self.owner == std::process::id() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Forked,
+            format!("the buildroot {} was opened by process {}", self.name, self.owner),
+        )
+        .with_hint("open a buildroot of its own in the forked process"))
+    }
+}
+
+fn open_zone(config: &Config, options: &BuildrootOptions) -> Result<Zone> {
+    let (mode, ids) = match config.isolation.mode {
+        IsolationMode::Simple => (Mode::Simple, IdMap { uid: 0, gid: 0, count: u32::MAX }),
+        IsolationMode::Auto | IsolationMode::Userns => {
+            let range = (config.isolation.root_ids.base, config.isolation.root_ids.count);
+            (Mode::Userns, host::choose_range(range)?.ids())
+        }
+    };
+    let places = match &options.places {
+        Some(places) => places.clone(),
+        None => Places { cache: crate::config::cache_dir()?, state: crate::config::state_dir()? },
+    };
+    let zone = ZoneOptions {
+        places,
+        mode,
+        ids,
+        program: host::find_helper(options.helper.as_ref())?,
+        binds: config.isolation.binds.iter().map(|bind| bind.host.clone()).collect(),
+    };
+    Zone::open(&zone).map_err(host::explain)
+}

@@ -1,7 +1,6 @@
 //! A buildroot that is open: a keeper process holds its namespaces, commands run in it.
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::event::Log;
 use crate::operation::Scope;
 use crate::store::{Held, Zone};
 use debmock_helper::protocol::{
@@ -252,8 +251,21 @@ impl Session {
         Ok((exit, output))
     }
 
-    fn job(&self, job: Job, descriptors: &[BorrowedFd<'_>]) -> Result<Channel> {
+    pub(crate) fn job(&self, job: Job, descriptors: &[BorrowedFd<'_>]) -> Result<Channel> {
         Ok(self.keeper.request(&Command::Job(Box::new(job)), descriptors)?)
+    }
+
+    /// Carries out a job that answers with nothing but its end.
+    pub(crate) fn work(
+        &self,
+        job: Job,
+        descriptors: &[BorrowedFd<'_>],
+        scope: &Scope,
+    ) -> Result<()> {
+        match crate::store::wait(&self.job(job, descriptors)?, scope)? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(&other).into()),
+        }
     }
 
     /// Writes a file inside, in one step, with parents of mode 0755.
@@ -464,10 +476,4 @@ fn poll_for(set: &mut [PollFd<'_>], wait: Duration) -> Result<()> {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(Error::io("cannot wait for a program", error)),
     }
-}
-
-/// A line of output as an event, without its end.
-pub(crate) fn line_event(scope: &Scope, log: Log, line: &[u8]) {
-    let text = String::from_utf8_lossy(line);
-    scope.line(log, text.trim_end_matches(['\n', '\r']));
 }

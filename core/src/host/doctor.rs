@@ -100,7 +100,7 @@ fn attempt(
 }
 
 /// Adds to a refused mode the reason that this machine shows for it.
-fn explain(error: Error) -> Error {
+pub(crate) fn explain(error: Error) -> Error {
     if error.kind() != crate::ErrorKind::Isolation || error.message().contains("/etc/subuid") {
         return error;
     }

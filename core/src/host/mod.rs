@@ -6,6 +6,7 @@ mod failure;
 mod helper;
 mod ids;
 
+pub(crate) use doctor::explain;
 pub use doctor::{Diagnosis, Verdict, diagnose};
 pub use helper::find_helper;
 pub use ids::{ROOT_RANGE, RangeChoice, choose_range};

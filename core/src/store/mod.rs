@@ -5,6 +5,8 @@
 //! helper, through [`Zone`].
 
 pub mod debs;
+pub mod layer;
 mod zone;
 
+pub(crate) use zone::wait;
 pub use zone::{Held, Places, Zone, ZoneOptions};

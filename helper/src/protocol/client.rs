@@ -223,7 +223,25 @@ impl Channel {
 
     /// Tells the running request something.
     pub fn control(&self, control: &super::Control) -> Result<(), ClientError> {
-        Ok(socket::send(self.socket.as_fd(), &encode(control)?, &[])?)
+        self.send(control, &[])
+    }
+
+    /// Tells the running request something that descriptors belong to.
+    pub fn send(
+        &self,
+        control: &super::Control,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ClientError> {
+        match socket::send(self.socket.as_fd(), &encode(control)?, descriptors) {
+            Ok(()) => Ok(()),
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(ClientError::Gone(String::new())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Cancels the request without giving up the channel: the other side sees its end.
+    pub fn abandon(&self) -> Result<(), ClientError> {
+        Ok(rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both)?)
     }
 
     fn readable(&self, wait: Duration) -> Result<bool, ClientError> {

@@ -267,6 +267,20 @@ pub struct Run {
 pub enum Control {
     /// Send a signal to the command's process group.
     Signal(i32),
+    /// A package file for [`Job::Bootstrap`], checked against the index. Descriptors: the file.
+    Package {
+        /// Name.
+        name: String,
+        /// Version.
+        version: String,
+        /// Architecture.
+        architecture: String,
+    },
+    /// No more packages will come.
+    End {
+        /// `SOURCE_DATE_EPOCH` for maintainer scripts, seconds since 1970.
+        epoch: u64,
+    },
 }
 
 /// Work that a process forked from the keeper does on the files of the root.
@@ -306,6 +320,44 @@ pub enum Job {
         /// What.
         path: Bytes,
     },
+    /// Fill the empty tree with packages, which come as [`Control::Package`]. Descriptors: the
+    /// [`BootstrapPlan`] encoded in a file, the log of the programs that run.
+    Bootstrap,
+    /// Write a tree as a tar stream. Descriptors: output.
+    Export {
+        /// The tree's top.
+        path: Bytes,
+        /// Later modification times become this one, seconds since 1970.
+        epoch: i64,
+        /// Whether it is a whole root, whose `/dev` is synthesised.
+        root: bool,
+        /// Level and threads of zstd; without it plain tar.
+        compression: Option<(i32, u32)>,
+    },
+    /// Fill a directory from a tar stream, plain or compressed. Descriptors: input.
+    Import {
+        /// The directory.
+        path: Bytes,
+        /// Make everything root's, without set-ID bits and extended attributes.
+        ours: bool,
+        /// Name of the archive, for messages.
+        name: String,
+    },
+}
+
+/// What [`Job::Bootstrap`] makes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct BootstrapPlan {
+    /// The native architecture.
+    pub architecture: String,
+    /// Every package: name, version, architecture, and whether it is there only as a dependency.
+    pub packages: Vec<(String, String, String, bool)>,
+    /// Files that no package brings, written before the packages come.
+    pub files: Vec<SessionFile>,
+    /// Files that are there only while maintainer scripts run.
+    pub passing_files: Vec<SessionFile>,
+    /// Threads that unpack.
+    pub threads: u32,
 }
 
 /// One entry of a directory.
@@ -352,6 +404,19 @@ pub enum Reply {
     Missing,
     /// A number: bytes.
     Number(u64),
+    /// A stage of a long job begins.
+    Stage(String),
+    /// A package was unpacked.
+    Unpacked {
+        /// Name.
+        name: String,
+        /// Version.
+        version: String,
+        /// Architecture.
+        architecture: String,
+        /// Packages done so far.
+        done: u64,
+    },
     /// A regular file, as descriptor.
     File {
         /// Size in bytes.

@@ -35,9 +35,9 @@ fn open_at(at: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Opens a directory of the store.
+/// Opens a directory of the store; the path `.` is the area itself.
 pub fn open_directory(entered: &Entered, place: &Place) -> Result<OwnedFd, Failure> {
-    let path = checked(&place.path)?;
+    let path = if place.path == "." { "." } else { checked(&place.path)? };
     open_at(entered.area(place.area)?, path, DIRECTORY)
         .doing(|| format!("cannot open {path} of the store"))
 }

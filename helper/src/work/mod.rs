@@ -1,6 +1,9 @@
 //! Work on the files of a root, done by a process that the keeper forks for it: no decoder and no
 //! path of a hostile tree is ever handled by process 1 itself.
 
+mod archive;
+mod bootstrap;
+
 use crate::protocol::{Doing, Entry, Failure, Job, Reply, encode};
 use crate::store;
 use crate::sys::process::{self, Fork};
@@ -14,22 +17,32 @@ use rustix::process::{Gid, Uid};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// What jobs need of their session.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// The tree of the session alone, without what is mounted in it.
+    pub bare: &'a OwnedFd,
+    /// The empty network namespace.
+    pub network: &'a OwnedFd,
+    /// Isolation mode.
+    pub mode: crate::protocol::Mode,
+}
+
 /// Starts `job`; its process id.
 pub fn start(
     job: &Job,
     descriptors: Vec<OwnedFd>,
     replies: &OwnedFd,
-    network: &OwnedFd,
+    around: &Surroundings<'_>,
 ) -> Result<i32, Failure> {
     match process::fork(0).doing(|| "cannot fork".into())? {
         Fork::Parent(child) => Ok(child.pid),
         Fork::Child => {
             process::reset_signals();
-            let outcome = process::enter(network.as_fd(), libc::CLONE_NEWNET)
+            let outcome = process::enter(around.network.as_fd(), libc::CLONE_NEWNET)
                 .isolating(|| "cannot enter the empty network".into())
                 .and_then(|()| {
-                    let root = root()?;
-                    Work { root, replies }.carry_out(job, descriptors)
+                    Work { root: around.bare, replies, around }.carry_out(job, descriptors)
                 });
             let last = outcome.unwrap_or_else(Reply::Failed);
             if let Ok(bytes) = encode(&last) {
@@ -40,14 +53,10 @@ pub fn start(
     }
 }
 
-fn root() -> Result<OwnedFd, Failure> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open("/", flags, Mode::empty()).doing(|| "cannot open the root".into())
-}
-
 struct Work<'a> {
-    root: OwnedFd,
+    root: &'a OwnedFd,
     replies: &'a OwnedFd,
+    around: &'a Surroundings<'a>,
 }
 
 impl Work<'_> {
@@ -96,6 +105,14 @@ impl Work<'_> {
                     Err(error) => return Err(Failure::system(doing(), error)),
                 }
             }
+            Job::Bootstrap => bootstrap::run(self, descriptors)?,
+            Job::Export { path, epoch, root, compression } => {
+                let output = one(descriptors)?;
+                archive::export(self, &text(path), *epoch, *root, *compression, output)?;
+            }
+            Job::Import { path, name, ours } => {
+                archive::import(self, &text(path), name, *ours, one(descriptors)?)?;
+            }
         }
         Ok(Reply::Done)
     }
@@ -113,11 +130,16 @@ impl Work<'_> {
         let path = if path.is_empty() { "." } else { path };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         loop {
-            match openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            match openat2(self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
                 Err(Errno::AGAIN) => {}
                 other => return other,
             }
         }
+    }
+
+    fn directory(&self, path: &str) -> Result<OwnedFd, Failure> {
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)
+            .doing(|| format!("cannot open the directory {path} of the root"))
     }
 
     fn make_directory(&self, path: &str) -> Result<OwnedFd, Errno> {

@@ -1,0 +1,102 @@
+//! The archives of a config, ready to be asked.
+
+use super::acquire::{Acquire, Refresh};
+use super::fetch;
+use super::index::Packages;
+use super::state::{ArchiveState, Lists};
+use super::transport::HostTransport;
+use crate::config::{self, Config, builtin_keys};
+use crate::error::Result;
+use crate::operation::Scope;
+use crate::solve::PackageEntry;
+use crate::store::{Places, debs::Debs};
+use std::path::Path;
+
+/// A config's archives with the stores of what was fetched from them.
+pub struct Archives<'a> {
+    config: &'a Config,
+    transport: HostTransport,
+    lists: Lists,
+    debs: Debs,
+}
+
+impl std::fmt::Debug for Archives<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Archives(of {})", self.config.name)
+    }
+}
+
+impl<'a> Archives<'a> {
+    /// Opens the stores below `places`; no connection yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for certificates that cannot be read, those
+    /// of the file system for the stores.
+    pub fn open(config: &'a Config, places: &Places, scope: &Scope) -> Result<Self> {
+        Ok(Archives {
+            config,
+            transport: HostTransport::new(&config.network, scope.cancel_token().clone())?,
+            lists: Lists::open(&places.cache)?,
+            debs: Debs::open(&places.cache)?,
+        })
+    }
+
+    /// What the archives offer now, as old as the config allows.
+    ///
+    /// # Errors
+    /// Those of [`Acquire::refresh`].
+    pub fn state(&self, scope: &Scope) -> Result<ArchiveState> {
+        let refresh = match self.config.refresh {
+            config::Refresh::Always => Refresh::Always,
+            config::Refresh::After(age) => Refresh::OlderThan(age),
+            config::Refresh::Never => Refresh::Never,
+        };
+        let architecture = self.config.architecture.as_str();
+        scope.stage("indexes", format!("of {}", self.config.name), || {
+            self.acquire(scope).refresh(&self.config.archives, architecture, refresh)
+        })
+    }
+
+    /// The parts for calls that need them one by one.
+    pub fn acquire<'s>(&'s self, scope: &'s Scope) -> Acquire<'s> {
+        Acquire {
+            transport: &self.transport,
+            lists: &self.lists,
+            builtin_keys,
+            parallel: self.config.network.parallel,
+            scope,
+        }
+    }
+
+    /// The packages of a state.
+    ///
+    /// # Errors
+    /// An index that cannot be read.
+    pub fn packages(&self, state: &ArchiveState) -> Result<Packages> {
+        Packages::load(state)
+    }
+
+    /// Gets packages into the store; `deliver` is told of each one as soon as it is there.
+    ///
+    /// # Errors
+    /// Those of [`fetch::fetch`].
+    pub fn fetch(
+        &self,
+        packages: &[PackageEntry],
+        scope: &Scope,
+        deliver: impl Fn(&PackageEntry, &Path) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let parallel = self.config.network.parallel;
+        fetch::fetch(packages, &self.debs, &self.transport, parallel, scope, deliver)
+    }
+
+    /// How files are got.
+    pub fn transport(&self) -> &HostTransport {
+        &self.transport
+    }
+
+    /// The store of package files.
+    pub fn debs(&self) -> &Debs {
+        &self.debs
+    }
+}

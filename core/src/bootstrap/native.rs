@@ -1,0 +1,226 @@
+//! The host's half of a native bootstrap.
+
+use super::Recipe;
+use crate::archive::access::Archives;
+use crate::buildroot::{Session, SessionOptions, policy};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::event::{Log, PackageAction, Unit, What};
+use crate::operation::Scope;
+use crate::solve::PackageEntry;
+use crate::store::Zone;
+use debmock_helper::protocol::{
+    BootstrapPlan, Channel, Control, Job, Place, Reply, SessionFile, Tree, bytes, encode,
+    unexpected,
+};
+use rustix::fs::{MemfdFlags, memfd_create};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Lines of the log that an error repeats.
+const LAST_LINES: usize = 15;
+
+/// Fills the empty tree at `place` with the packages of `recipe`.
+pub fn make(
+    zone: &Arc<Zone>,
+    recipe: &Recipe,
+    archives: &Archives<'_>,
+    place: &Place,
+    scope: &Scope,
+) -> Result<()> {
+    let options = SessionOptions {
+        tree: Tree::Directory { place: place.clone(), writable: true },
+        files: Vec::new(),
+        hostname: "debmock".into(),
+        binds: Vec::new(),
+        accept_weak: false,
+    };
+    let session = Session::open(zone, options, Vec::new(), scope)?;
+    let (log, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
+    let plan = plan_file(recipe)?;
+    let theirs = OwnedFd::from(theirs);
+    let channel = session.job(Job::Bootstrap, &[plan.as_fd(), theirs.as_fd()])?;
+    drop(theirs);
+    let last = Mutex::new(Vec::new());
+    let outcome = std::thread::scope(|threads| {
+        let reader = threads.spawn(|| read_log(File::from(OwnedFd::from(log)), scope, &last));
+        let sender = threads.spawn(|| send(recipe, archives, &channel, scope));
+        let followed = follow(recipe, &channel, scope);
+        if followed.is_err() {
+            // What still downloads is for nobody: dropping the session ends the other side, and
+            // the next package that is sent fails.
+            let _ = channel.abandon();
+        }
+        let sent = sender.join().unwrap_or_else(|_| Err(panicked()));
+        drop(session);
+        let _ = reader.join();
+        match (sent, followed) {
+            // The helper's side saw only that packages stopped coming.
+            (Err(error), _) if error.kind() != ErrorKind::Helper => Err(error),
+            (_, followed) => followed,
+        }
+    });
+    outcome.map_err(|error| explain(error, &last))
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Unexpected, "debmock panicked; this is a bug of debmock")
+}
+
+fn plan_file(recipe: &Recipe) -> Result<File> {
+    let packages = recipe.set.packages.iter().map(|package| {
+        (
+            package.name.clone(),
+            package.version.clone(),
+            package.architecture.clone(),
+            package.automatic,
+        )
+    });
+    let file = |path: &str, content: &str| SessionFile {
+        path: path.into(),
+        mode: 0o644,
+        content: bytes(content),
+    };
+    let plan = BootstrapPlan {
+        architecture: recipe.set.architecture.clone(),
+        packages: packages.collect(),
+        files: vec![
+            file("etc/hostname", "debmock\n"),
+            file("etc/resolv.conf", ""),
+            file("etc/apt/sources.list", &recipe.sources),
+        ],
+        passing_files: vec![policy()],
+        threads: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+    };
+    let doing = || "cannot prepare the plan".to_owned();
+    let mut file = File::from(memfd_create("debmock-plan", MemfdFlags::CLOEXEC).doing(doing)?);
+    file.write_all(&encode(&plan)?).doing(doing)?;
+    file.seek(SeekFrom::Start(0)).doing(doing)?;
+    Ok(file)
+}
+
+/// Fetches the packages and hands each one over as soon as it is there.
+fn send(recipe: &Recipe, archives: &Archives<'_>, channel: &Channel, scope: &Scope) -> Result<()> {
+    let newest = AtomicU64::new(0);
+    let started = Instant::now();
+    let total = recipe.set.size();
+    scope.emit(What::StageStarted {
+        stage: "fetch".into(),
+        detail: format!("{} packages, {} MB", recipe.set.packages.len(), total / 1_000_000),
+    });
+    let fetched = archives.fetch(&recipe.set.packages, scope, |package, path| {
+        let doing = || format!("cannot open {}", path.display());
+        let mut file = File::open(path).doing(doing)?;
+        newest.fetch_max(package_time(&mut file).doing(doing)?, Ordering::Relaxed);
+        let PackageEntry { name, version, architecture, .. } = package.clone();
+        Ok(channel.send(&Control::Package { name, version, architecture }, &[file.as_fd()])?)
+    });
+    scope.emit(What::StageFinished {
+        stage: "fetch".into(),
+        seconds: crate::event::seconds(started.elapsed()),
+        success: fetched.is_ok(),
+    });
+    if fetched.is_err() {
+        // The other side waits for packages; this tells it that none will come.
+        let _ = channel.abandon();
+    }
+    fetched?;
+    let epoch = recipe.epoch.unwrap_or_else(|| newest.load(Ordering::Relaxed));
+    Ok(channel.control(&Control::End { epoch })?)
+}
+
+/// When a package was built: the time of its first member (`deb(5)`), which dpkg-deb takes from
+/// `SOURCE_DATE_EPOCH`, the date of the newest changelog entry. Zero if it has none.
+fn package_time(file: &mut File) -> std::io::Result<u64> {
+    let mut head = [0; 36];
+    file.read_exact(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    let field = std::str::from_utf8(&head[24..36]).unwrap_or_default();
+    Ok(field.trim().parse().unwrap_or(0))
+}
+
+/// Turns what the helper tells into events, until it has ended.
+fn follow(recipe: &Recipe, channel: &Channel, scope: &Scope) -> Result<()> {
+    let total = recipe.set.packages.len() as u64;
+    let mut running: Option<(String, Instant)> = None;
+    let finish = |running: &mut Option<(String, Instant)>, success: bool| {
+        if let Some((stage, started)) = running.take() {
+            let seconds = crate::event::seconds(started.elapsed());
+            scope.emit(What::StageFinished { stage, seconds, success });
+        }
+    };
+    loop {
+        if let Err(error) = scope.check() {
+            finish(&mut running, false);
+            return Err(error);
+        }
+        let reply = match channel.receive(Duration::from_millis(100)) {
+            Ok(Some((reply, _))) => reply,
+            Ok(None) => continue,
+            Err(error) => {
+                finish(&mut running, false);
+                return Err(error.into());
+            }
+        };
+        match reply {
+            Reply::Stage(stage) => {
+                finish(&mut running, true);
+                scope.emit(What::StageStarted { stage: stage.clone(), detail: String::new() });
+                running = Some((stage, Instant::now()));
+            }
+            Reply::Unpacked { name, version, architecture, done } => {
+                let action = PackageAction::Unpacked;
+                scope.emit(What::Package { action, name, version, architecture });
+                let (stage, unit) = ("unpack".into(), Unit::Packages);
+                scope.emit(What::Progress { stage, done, total: Some(total), unit });
+            }
+            Reply::Done => {
+                finish(&mut running, true);
+                return Ok(());
+            }
+            Reply::Failed(failure) => {
+                finish(&mut running, false);
+                return Err(failure.into());
+            }
+            other => return Err(unexpected(&other).into()),
+        }
+    }
+}
+
+/// What the root's programs print, line by line; the last lines are kept for an error.
+fn read_log(log: File, scope: &Scope, last: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(log);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.by_ref().take(1 << 16).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        scope.line(Log::Root, text.clone());
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() == LAST_LINES {
+            last.remove(0);
+        }
+        last.push(text);
+    }
+}
+
+/// A package that cannot be unpacked or configured is a failure of the bootstrap; what the root's
+/// programs said last goes along.
+fn explain(error: Error, last: &Mutex<Vec<String>>) -> Error {
+    if !matches!(error.kind(), ErrorKind::Buildroot | ErrorKind::Exec) {
+        return error;
+    }
+    let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let error = error.with_kind(ErrorKind::Bootstrap);
+    if last.is_empty() {
+        error
+    } else {
+        error.with_hint(format!("it said last:\n{}", last.join("\n")))
+    }
+}

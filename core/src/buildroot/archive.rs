@@ -1,0 +1,167 @@
+//! A buildroot as an archive, and an archive as the base of a buildroot.
+
+use super::{BaseOrigin, Buildroot, Storage};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::operation::Scope;
+use crate::store::layer::{self, LayerKey};
+use debmock_helper::protocol::{Job, Place, Tree, bytes};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// How an archive is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// With zstd of this level.
+    Zstd(i32),
+}
+
+/// How to export.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// Later modification times become this one, in seconds since 1970; without it, they stay.
+    pub source_date_epoch: Option<u64>,
+    /// How the archive is packed.
+    pub compression: Compression,
+}
+
+impl ExportOptions {
+    /// As the name of `file` and the environment's `SOURCE_DATE_EPOCH` say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for an unknown ending or an epoch that is no number.
+    pub fn for_file(file: &Path) -> Result<Self> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let compression = if name.ends_with(".tar") {
+            Compression::None
+        } else if name.ends_with(".tar.zst") {
+            Compression::Zstd(3)
+        } else {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("{name} ends neither in .tar nor in .tar.zst"),
+            )
+            .with_hint("name the archive FILE.tar or FILE.tar.zst"));
+        };
+        Ok(ExportOptions { source_date_epoch: environment_epoch()?, compression })
+    }
+}
+
+/// `SOURCE_DATE_EPOCH` of this process, if it is set.
+pub(crate) fn environment_epoch() -> Result<Option<u64>> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Err(_) => Ok(None),
+        Ok(text) => text.trim().parse().map(Some).map_err(|_| {
+            Error::new(
+                ErrorKind::Usage,
+                format!("SOURCE_DATE_EPOCH is {text:?}, which is no number"),
+            )
+        }),
+    }
+}
+
+impl Buildroot {
+    /// Writes the root to `file`, which appears complete or not at all. The same root gives the
+    /// same bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while a session of this value is open.
+    pub fn export(&self, file: &Path, options: &ExportOptions, scope: &Scope) -> Result<()> {
+        self.refuse_if_open("export")?;
+        let lock = self.lock(scope)?;
+        let base = self.provide(&lock, scope)?;
+        let doing = || format!("cannot write {}", file.display());
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let aside = tempfile::Builder::new()
+            .prefix(".debmock-export.")
+            .tempfile_in(folder.unwrap_or(Path::new(".")))
+            .doing(doing)?;
+        scope.stage("export", file.display().to_string(), || {
+            let layer = Place::layer(format!("{}/root", base.layer));
+            let tree = match base.storage {
+                // Without the session's layer, and without a change to anything.
+                Storage::Overlay => {
+                    let mut lower = vec![layer];
+                    if self.zone.list(Place::root(self.name.clone()))?.iter().any(|n| n == "upper")
+                    {
+                        lower.insert(0, self.place("upper"));
+                    }
+                    Tree::Overlay { lower, upper: None }
+                }
+                Storage::Copy => Tree::Directory { place: self.place("tree"), writable: false },
+            };
+            let session = self.open_tree(tree, super::Access::default(), vec![lock], scope)?;
+            let compression = match options.compression {
+                Compression::None => None,
+                Compression::Zstd(level) => Some((
+                    level,
+                    std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+                )),
+            };
+            let job = Job::Export {
+                epoch: options.source_date_epoch.map_or(i64::MAX, |epoch| epoch as i64),
+                path: bytes("/"),
+                root: true,
+                compression,
+            };
+            session.work(job, &[aside.as_file().as_fd()], scope)
+        })?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        fs::set_permissions(aside.path(), mode).doing(doing)?;
+        aside.persist(file).map_err(|error| Error::io(doing(), error.error))?;
+        Ok(())
+    }
+
+    /// Makes a tar archive (plain, or packed with gzip, xz or zstd) the base of the buildroot and
+    /// drops its changes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while a session of this value is open; [`ErrorKind::Buildroot`] for an
+    /// archive that is damaged or tries to leave the root.
+    pub fn import(&self, file: &Path, scope: &Scope) -> Result<()> {
+        self.refuse_if_open("import into")?;
+        let doing = || format!("cannot read {}", file.display());
+        let mut archive = File::open(file).doing(doing)?;
+        let key = scope.stage("hash", file.display().to_string(), || {
+            let mut hash = Sha256::new();
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                scope.check()?;
+                match archive.read(&mut buffer).doing(doing)? {
+                    0 => break Ok(LayerKey::of("import", &[hash.finalize().as_slice()])),
+                    count => hash.update(&buffer[..count]),
+                }
+            }
+        })?;
+        let _lock = self.lock(scope)?;
+        let layer = layer::provide(&self.zone, &key, scope, |place| {
+            scope.stage("import", file.display().to_string(), || {
+                let archive = File::open(file).doing(doing)?;
+                let name = file.display().to_string();
+                let tree = Tree::Directory { place: place.clone(), writable: true };
+                let session = self.open_bare(tree, scope)?;
+                let job = Job::Import { path: bytes("/"), name, ours: false };
+                session.work(job, &[archive.as_fd()], scope)
+            })
+        })?;
+        self.stand_on(layer.key(), BaseOrigin::Import, scope)?;
+        Ok(())
+    }
+
+    /// A session on a tree that is being made: nothing is written into it, nothing bound.
+    fn open_bare(&self, tree: Tree, scope: &Scope) -> Result<super::Session> {
+        let options = super::SessionOptions {
+            tree,
+            files: Vec::new(),
+            hostname: self.config.isolation.hostname.clone(),
+            binds: Vec::new(),
+            accept_weak: true,
+        };
+        super::Session::open(&self.zone, options, Vec::new(), scope)
+    }
+}

@@ -1,0 +1,129 @@
+//! Removing: changes of a buildroot, buildroots, and what of the store nobody uses.
+
+use super::{Base, BaseOrigin, Buildroot, Storage};
+use crate::error::{ErrorKind, IoContext, Result};
+use crate::operation::Scope;
+use debmock_helper::protocol::Place;
+use std::fs;
+use std::time::Duration;
+
+/// What `scrub` removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scrub {
+    /// Everything below.
+    All,
+    /// The buildroot.
+    Chroot,
+    /// Layers that no buildroot stands on.
+    Layers,
+    /// Downloaded packages.
+    Debs,
+    /// Downloaded indexes.
+    Lists,
+}
+
+impl Buildroot {
+    /// Removes what was changed since the base, which is chosen anew at the next use unless it was
+    /// imported.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while a session of this value is open.
+    pub fn clean(&self, scope: &Scope) -> Result<()> {
+        self.refuse_if_open("clean")?;
+        let _lock = self.lock(scope)?;
+        match self.base()? {
+            Some(base) if base.origin == BaseOrigin::Import => {
+                if base.storage == Storage::Copy {
+                    self.stand_on(&base.layer, base.origin, scope)?;
+                } else {
+                    self.drop_changes(scope)?;
+                }
+            }
+            // A record that cannot be read is no reason to keep anything.
+            _ => self.zone.remove(Place::root(self.name.clone()), scope)?,
+        }
+        Ok(())
+    }
+
+    /// Removes parts of the store. Layers that a buildroot stands on stay.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while a session of this value is open.
+    pub fn scrub(&self, what: &[Scrub], scope: &Scope) -> Result<()> {
+        self.refuse_if_open("scrub")?;
+        let wanted = |part| what.contains(&part) || what.contains(&Scrub::All);
+        if wanted(Scrub::Chroot) {
+            let _lock = self.lock(scope)?;
+            self.zone.remove(Place::root(self.name.clone()), scope)?;
+        }
+        if wanted(Scrub::Layers) {
+            self.scrub_layers(scope)?;
+        }
+        let cache = &self.zone.places().cache;
+        for (part, folder) in [(Scrub::Debs, "debs"), (Scrub::Lists, "lists")] {
+            if wanted(part) {
+                empty(&cache.join(folder))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn scrub_layers(&self, scope: &Scope) -> Result<()> {
+        let mut used = Vec::new();
+        for name in self.zone.list(Place::root("."))? {
+            let record = Place::root(format!("{name}/base.json"));
+            if let Ok(Some(text)) = self.zone.read(record)
+                && let Ok(base) = serde_json::from_slice::<Base>(&text)
+            {
+                used.push(base.layer);
+            }
+        }
+        for layer in self.zone.list(Place::layer("."))? {
+            if used.contains(&layer) || !is_tree(&layer) {
+                continue;
+            }
+            // Whoever makes or is about to use it holds its lock.
+            let key = layer.strip_prefix("making-").unwrap_or(&layer);
+            match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
+                Ok(_lock) => self.zone.remove(Place::layer(layer), scope)?,
+                Err(error) if error.kind() == ErrorKind::Locked => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a name in an area of the store is that of a layer or a buildroot; beside those there
+/// are the locks and what is being deleted.
+pub(super) fn is_tree(name: &str) -> bool {
+    !matches!(name, "locks" | "trash") && !name.starts_with('.')
+}
+
+/// Removes what is in a directory of the caller's.
+fn empty(folder: &std::path::Path) -> Result<()> {
+    let doing = || format!("cannot empty {}", folder.display());
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(crate::Error::io(doing(), error)),
+    };
+    for entry in entries {
+        let entry = entry.doing(doing)?;
+        let directory = entry.file_type().doing(doing)?.is_dir();
+        let removed = if directory {
+            // The directory of the format itself is held open by helpers: only its content goes.
+            empty(&entry.path())?;
+            fs::remove_dir(entry.path())
+        } else {
+            fs::remove_file(entry.path())
+        };
+        match removed {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(crate::Error::io(doing(), error)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Layers: immutable trees, addressed by a key that says what went into them.
+//!
+//! A layer is made aside and renamed into place: it appears complete or not at all. Its lock sees
+//! to it that the same key is never made twice at the same time; who waits finds it made.
+
+use super::{Held, Zone};
+use crate::error::Result;
+use crate::operation::Scope;
+use debmock_helper::protocol::Place;
+use sha2::{Digest, Sha256};
+
+/// Says what went into a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LayerKey(String);
+
+impl LayerKey {
+    /// The key of a layer of `kind` from the parts that decide what is in it.
+    pub fn of(kind: &str, parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in std::iter::once(kind.as_bytes()).chain(parts.iter().copied()) {
+            // The length keeps parts apart.
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let digest: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
+        LayerKey(format!("{kind}-{digest}"))
+    }
+
+    /// The key as text: the layer's name in the store.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A layer that exists and will not be removed as long as the value lives.
+#[derive(Debug)]
+pub struct Layer {
+    key: LayerKey,
+    _lock: Held,
+}
+
+impl Layer {
+    /// Its key.
+    pub fn key(&self) -> &str {
+        self.key.as_str()
+    }
+}
+
+/// The layer of `key`; if it is missing, `make` fills the directory that it is given.
+pub fn provide(
+    zone: &Zone,
+    key: &LayerKey,
+    scope: &Scope,
+    make: impl FnOnce(&Place) -> Result<()>,
+) -> Result<Layer> {
+    let lock_name = format!("layer.{}", key.as_str());
+    let exists = || {
+        Ok::<bool, crate::Error>(
+            zone.read(Place::layer(format!("{}/layer.json", key.as_str())))?.is_some(),
+        )
+    };
+    let shared = zone.lock(&lock_name, false, None, scope)?;
+    if exists()? {
+        return Ok(Layer { key: key.clone(), _lock: shared });
+    }
+    drop(shared);
+    let alone = zone.lock(&lock_name, true, None, scope)?;
+    if !exists()? {
+        let aside = format!("making-{}", key.as_str());
+        // What a killed process left. The lock says that nobody is at it.
+        zone.remove(Place::layer(aside.clone()), scope)?;
+        let tree = Place::layer(format!("{aside}/root"));
+        zone.make_directory(tree.clone())?;
+        let made = make(&tree).and_then(|()| {
+            let about = serde_json::json!({ "schema": 1, "key": key.as_str() });
+            zone.write(Place::layer(format!("{aside}/layer.json")), about.to_string().as_bytes())?;
+            zone.rename(Place::layer(aside.clone()), Place::layer(key.as_str()))
+        });
+        if let Err(error) = made {
+            // The first failure counts.
+            let _ = zone.remove(Place::layer(aside), &Scope::quiet());
+            return Err(error);
+        }
+    }
+    Ok(Layer { key: key.clone(), _lock: alone })
+}

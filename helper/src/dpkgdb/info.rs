@@ -1,0 +1,201 @@
+//! The directory of the database: `info`, `triggers`, `status` and the small files.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{Read as _, Write as _};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+
+use super::registry::Registry;
+use super::status::unpacked_stanza;
+use super::triggers::{self, Interest};
+use super::{Error, Identity, Stanza};
+use crate::unpack::{ControlFile, Tree, Unpacked};
+
+const INFO: &str = "var/lib/dpkg/info";
+
+/// The database of a root that is being filled. Packages may be added by several threads.
+#[derive(Debug)]
+pub struct Database<'a> {
+    root: BorrowedFd<'a>,
+    info: OwnedFd,
+    packages: Mutex<Vec<Record>>,
+}
+
+/// A package of the database, as far as later steps need it.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Name, version and architecture.
+    pub identity: Identity,
+    /// The stem of its file names in `info`, with the architecture for Multi-Arch: same.
+    pub info_name: String,
+    /// Its paragraph of `status`.
+    pub stanza: Stanza,
+    /// The names of its control files.
+    pub scripts: Vec<String>,
+    /// The file `control` itself, which `info` does not keep.
+    pub control_file: ControlFile,
+}
+
+#[derive(Debug)]
+pub(super) struct Record {
+    pub summary: Summary,
+    pub files: Vec<Vec<u8>>,
+    pub interests: Vec<Interest>,
+    pub activates: Vec<String>,
+}
+
+impl<'a> Database<'a> {
+    /// The database of an empty root, whose directories exist already.
+    ///
+    /// # Errors
+    /// `/var/lib/dpkg/info` is missing.
+    pub fn create(root: BorrowedFd<'a>) -> Result<Self, Error> {
+        let info = open_dir(root, INFO)?;
+        Ok(Self { root, info, packages: Mutex::new(Vec::new()) })
+    }
+
+    /// Adds an unpacked package: writes its control files, remembers the rest.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn add(&self, unpacked: Unpacked) -> Result<(), Error> {
+        let name = info_name(&unpacked.control.stanza, &unpacked.control.identity);
+        for file in &unpacked.control.files {
+            let path = format!("{name}.{}", file.name);
+            self.write_control(&path, file)?;
+        }
+        if let Some(sums) = &unpacked.generated_md5sums {
+            write(&self.info, INFO, &format!("{name}.md5sums"), 0o644, None, sums)?;
+        }
+        let triggers = unpacked.control.file("triggers").map_or(&b""[..], |file| &file.data);
+        let interests = Interest::parse(triggers);
+        let activates = triggers::activated(triggers);
+        let summary = Summary {
+            stanza: unpacked_stanza(&unpacked),
+            scripts: unpacked.control.files.iter().map(|file| file.name.clone()).collect(),
+            identity: unpacked.control.identity,
+            info_name: name,
+            control_file: unpacked.control.control_file,
+        };
+        let record = Record { summary, files: unpacked.files, interests, activates };
+        self.packages.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        Ok(())
+    }
+
+    fn write_control(&self, path: &str, file: &ControlFile) -> Result<(), Error> {
+        write(&self.info, INFO, path, file.mode, Some(file.mtime), &file.data)
+    }
+
+    /// What was added so far, by identity.
+    pub fn summaries(&self) -> Vec<Summary> {
+        let packages = self.packages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = packages.iter().map(|package| package.summary.clone()).collect();
+        all.sort_by(|a, b| a.identity.cmp(&b.identity));
+        all
+    }
+
+    /// Writes the lists of files (without `lost` ones) and an empty status. Packages become
+    /// known to dpkg with [`Registry::reveal`], in the given order.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn finish(
+        self,
+        tree: &Tree<'_>,
+        lost: &[(Identity, Vec<u8>)],
+        order: &[Identity],
+    ) -> Result<Registry<'a>, Error> {
+        let mut gone: HashMap<&Identity, HashSet<&[u8]>> = HashMap::new();
+        for (identity, path) in lost {
+            gone.entry(identity).or_default().insert(path);
+        }
+        let packages = self.packages.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for package in &packages {
+            let gone = gone.get(&package.summary.identity);
+            let mut list = Vec::new();
+            for path in &package.files {
+                if gone.is_some_and(|gone| gone.contains(&*tree.canonical(&path[1..]))) {
+                    continue;
+                }
+                list.extend_from_slice(path);
+                list.push(b'\n');
+            }
+            let name = format!("{}.list", package.summary.info_name);
+            write(&self.info, INFO, &name, 0o644, None, &list)?;
+        }
+        write(&self.info, INFO, "format", 0o644, None, b"1\n")?;
+        Registry::new(self.root, packages, order)
+    }
+}
+
+/// The name that a package's files have in `info`: with the architecture for Multi-Arch: same
+/// packages, so that two of them can be installed together.
+pub(super) fn info_name(stanza: &Stanza, identity: &Identity) -> String {
+    if stanza.text("Multi-Arch") == Some("same") {
+        format!("{}:{}", identity.name, identity.architecture)
+    } else {
+        identity.name.clone()
+    }
+}
+
+pub(crate) fn open_dir(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Error> {
+    Tree::new(root).open_dir(path.as_bytes()).map_err(|error| Error::Io {
+        doing: "open",
+        path: format!("/{path}"),
+        source: error.into(),
+    })
+}
+
+/// Reads a regular file of the root, at most 256 MiB, through no link in its last component.
+pub(crate) fn read(root: BorrowedFd<'_>, path: &str) -> Result<Vec<u8>, Error> {
+    let fail = |source| Error::Io { doing: "read", path: format!("/{path}"), source };
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let directory = open_dir(root, parent)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd = rustix::fs::openat(&directory, name, flags, Mode::empty())
+        .map_err(|error| fail(error.into()))?;
+    let file = std::fs::File::from(fd);
+    if !file.metadata().map_err(fail)?.is_file() {
+        return Err(Error::Damaged { path: format!("/{path}"), what: "it is no file".into() });
+    }
+    let mut data = Vec::new();
+    file.take(256 << 20).read_to_end(&mut data).map_err(fail)?;
+    Ok(data)
+}
+
+/// Writes a new file, or replaces the content of one, with owner 0:0.
+pub(crate) fn write(
+    directory: &OwnedFd,
+    shown: &str,
+    name: &str,
+    mode: u32,
+    mtime: Option<i64>,
+    data: &[u8],
+) -> Result<(), Error> {
+    let fail = |source: std::io::Error| Error::Io {
+        doing: "write",
+        path: format!("/{shown}/{name}"),
+        source,
+    };
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|error| fail(error.into()))?;
+    let mut file = std::fs::File::from(fd);
+    file.write_all(data).map_err(fail)?;
+    if !rustix::process::geteuid().is_root() {
+        // Tests run as anybody; in a sandbox the writer is uid 0.
+    } else {
+        rustix::fs::fchown(&file, Some(Uid::ROOT), Some(Gid::ROOT))
+            .map_err(|error| fail(error.into()))?;
+    }
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|error| fail(error.into()))?;
+    if let Some(seconds) = mtime {
+        let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::futimens(&file, &times).map_err(|error| fail(error.into()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! The control file `triggers` (`deb-triggers(5)`) and what dpkg records of it.
+
+use std::collections::BTreeMap;
+
+/// One trigger that a package is interested in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// A name, or the absolute path of a file trigger.
+    pub trigger: String,
+    /// Activating packages do not wait for the triggered one.
+    pub noawait: bool,
+}
+
+impl Interest {
+    /// The `interest` lines of a control file; `activate` lines matter only to a running dpkg.
+    pub fn parse(text: &[u8]) -> Vec<Self> {
+        let text = String::from_utf8_lossy(text);
+        let mut found = Vec::new();
+        for line in text.lines() {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_whitespace();
+            let noawait = match words.next() {
+                Some("interest" | "interest-await") => false,
+                Some("interest-noawait") => true,
+                _ => continue,
+            };
+            // The name becomes the name of a file: no slashes but in a file trigger.
+            if let Some(trigger) = words.next()
+                && (trigger.starts_with('/') || !trigger.contains('/') && !trigger.starts_with('.'))
+            {
+                found.push(Self { trigger: trigger.into(), noawait });
+            }
+        }
+        found
+    }
+}
+
+/// The names that the `activate` lines of a control file activate.
+pub(crate) fn activated(text: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(text);
+    let names = text.lines().filter_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        words
+            .next()
+            .filter(|word| matches!(*word, "activate" | "activate-await" | "activate-noawait"))?;
+        words.next().map(str::to_owned)
+    });
+    names.collect()
+}
+
+/// Whether a package that brings these paths (absolute) activates the file trigger.
+pub(crate) fn activates(trigger: &str, files: &[Vec<u8>]) -> bool {
+    let trigger = trigger.trim_end_matches('/').as_bytes();
+    files.iter().any(|path| {
+        path.strip_prefix(trigger).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    })
+}
+
+/// The files of `/var/lib/dpkg/triggers` for these interests, by name. The second of each
+/// pair is the package as dpkg names it (with the architecture for Multi-Arch: same).
+pub(crate) fn files(interests: &[(Interest, String)]) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for (interest, package) in interests {
+        let suffix = if interest.noawait { "/noawait" } else { "" };
+        let (file, line) = if interest.trigger.starts_with('/') {
+            ("File".into(), format!("{} {package}{suffix}\n", interest.trigger))
+        } else {
+            (interest.trigger.clone(), format!("{package}{suffix}\n"))
+        };
+        files.entry(file).or_insert_with(String::new).push_str(&line);
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interests_become_files() {
+        let control =
+            b"# a comment\ninterest ldconfig\nactivate-noawait other\ninterest-noawait /usr/share/x # y\ninterest ../../escape\n";
+        let interests: Vec<_> =
+            Interest::parse(control).into_iter().map(|i| (i, "libc-bin".into())).collect();
+        let files = files(&interests);
+        assert_eq!(files.len(), 2);
+        assert_eq!(files["ldconfig"], "libc-bin\n");
+        assert_eq!(files["File"], "/usr/share/x libc-bin/noawait\n");
+    }
+}

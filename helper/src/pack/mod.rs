@@ -1,0 +1,46 @@
+//! A tree as one stream, and back.
+//!
+//! What this room promises: [`export`] writes the same bytes for the same tree, wherever and
+//! whenever, in the form that `mmdebstrap` gives its archives (pax, sorted by name, numeric
+//! owners, times clamped to `SOURCE_DATE_EPOCH`, extended attributes, the nodes of `/dev`
+//! synthesised), and [`import`] takes such a stream, or anyone else's, with the care of
+//! [`crate::unpack`].
+#![forbid(unsafe_code)]
+
+mod export;
+mod header;
+mod import;
+
+pub use export::{ExportOptions, export};
+pub use import::{ImportSummary, Ownership, import};
+
+/// Why a tree could not be archived.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Something in the tree could not be read.
+    #[error("cannot {doing} {path} of the root: {source}")]
+    Read {
+        /// The verb.
+        doing: &'static str,
+        /// Path in the root.
+        path: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A file became shorter or longer while it was read.
+    #[error("{path} of the root changed while it was archived; end what is running in it first")]
+    Changed {
+        /// Path in the root.
+        path: String,
+    },
+    /// The archive could not be written.
+    #[error("cannot write the archive: {0}")]
+    Write(#[source] std::io::Error),
+    /// Somebody asked to stop.
+    #[error("archiving the root was cancelled")]
+    Cancelled,
+}
+
+#[cfg(test)]
+mod tests;

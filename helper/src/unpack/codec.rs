@@ -1,0 +1,108 @@
+//! The compressors that `deb(5)` allows for the members of a `.deb`, and that tar files have.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use liblzma::stream::{CONCATENATED, Stream};
+
+use super::error::Problem;
+
+/// The most memory that an xz stream may ask for, in bytes. `xz -9` needs 65 MiB; dpkg-deb
+/// writes with 8 MiB dictionaries (`-6`).
+const XZ_MEMORY: u64 = 130 << 20;
+
+/// The largest zstd window, as its binary logarithm: 128 MiB, what `zstd -d` takes without
+/// `--long`.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// How a stream is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// xz.
+    Xz,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Compression {
+    /// By the end of a member's name: what follows `data.tar` or `control.tar`.
+    pub(crate) fn of_suffix(suffix: &str) -> Option<Self> {
+        match suffix {
+            "" => Some(Self::None),
+            ".gz" => Some(Self::Gzip),
+            ".xz" => Some(Self::Xz),
+            ".zst" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    /// By the first bytes of a stream (six are enough). Anything unknown is taken as plain.
+    pub fn of_magic(start: &[u8]) -> Self {
+        if start.starts_with(&[0x1f, 0x8b]) {
+            Self::Gzip
+        } else if start.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
+            Self::Xz
+        } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            Self::Zstd
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// Decodes a stream. Memory is bounded; the size of the output is for the reader to bound.
+pub(crate) enum Decoder<R: BufRead> {
+    Plain(R),
+    Gzip(flate2::bufread::MultiGzDecoder<R>),
+    Xz(liblzma::bufread::XzDecoder<R>),
+    Zstd(zstd::stream::read::Decoder<'static, R>),
+}
+
+impl<R: BufRead> Decoder<R> {
+    pub(crate) fn new(compression: Compression, stream: R) -> Result<Self, Problem> {
+        Ok(match compression {
+            Compression::None => Self::Plain(stream),
+            Compression::Gzip => Self::Gzip(flate2::bufread::MultiGzDecoder::new(stream)),
+            Compression::Xz => {
+                let decoder = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)
+                    .map_err(|error| Problem::io("start the xz decoder", error))?;
+                Self::Xz(liblzma::bufread::XzDecoder::new_stream(stream, decoder))
+            }
+            Compression::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(stream)
+                    .map_err(|error| Problem::io("start the zstd decoder", error))?;
+                decoder
+                    .window_log_max(ZSTD_WINDOW_LOG)
+                    .map_err(|error| Problem::io("bound the zstd decoder", error))?;
+                Self::Zstd(decoder)
+            }
+        })
+    }
+}
+
+impl<R: BufRead> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Gzip(stream) => stream.read(buffer),
+            Self::Xz(stream) => stream.read(buffer),
+            Self::Zstd(stream) => stream.read(buffer),
+        }
+    }
+}
+
+/// A stream whose first bytes were looked at.
+type Peeked<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, R>>;
+
+/// A decoder that finds out from the first bytes what it has to decode.
+pub(crate) fn detect<R: Read>(mut stream: R) -> Result<Decoder<Peeked<R>>, Problem> {
+    let mut start = Vec::new();
+    (&mut stream).take(6).read_to_end(&mut start).map_err(Problem::reading)?;
+    let compression = Compression::of_magic(&start);
+    let stream = BufReader::with_capacity(128 << 10, io::Cursor::new(start).chain(stream));
+    Decoder::new(compression, stream)
+}

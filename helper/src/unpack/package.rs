@@ -1,0 +1,355 @@
+//! Unpacks one package.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use md5::{Digest, Md5};
+
+use super::claims::{Claim, Claimant, Claims};
+use super::deb::{Conffile, Control, DebReader};
+use super::error::{Error, Problem, shown};
+use super::path::{Absolute, clean, split};
+use super::place::{Budget, Limits, Placed, Placer, Watch};
+use super::tarstream::{Entry, Kind, TarStream};
+use super::tree::Tree;
+use crate::dpkgdb::Identity;
+
+/// Unpacks packages into one tree; may be used by several threads at once.
+#[derive(Debug)]
+pub struct Unpacker<'a> {
+    tree: Tree<'a>,
+    claims: Claims,
+    cancel: &'a AtomicBool,
+}
+
+/// A package that is in the tree.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// Its control files.
+    pub control: Control,
+    /// Its paths as dpkg lists them, `/.` first, in the order of the archive.
+    pub files: Vec<Vec<u8>>,
+    /// Its conffiles.
+    pub conffiles: Vec<Conffile>,
+    /// The content of `md5sums`, made here if the package brings none.
+    pub generated_md5sums: Option<Vec<u8>>,
+    /// Bytes of file content.
+    pub bytes: u64,
+    /// Its directories.
+    pub(crate) directories: Vec<Directory>,
+    /// Directories (canonical paths) in which it made a file.
+    pub(crate) filled: HashSet<Vec<u8>>,
+    /// Its symbolic links (canonical paths), and whether tar would have set the time of their
+    /// directory before it made them.
+    pub(crate) symlinks: Vec<(Vec<u8>, bool)>,
+    /// Hard links of which at least one name is in a directory that becomes a link into /usr:
+    /// the new name.
+    pub(crate) alias_links: Vec<Vec<u8>>,
+}
+
+/// A directory that a package brings.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    /// Canonical path.
+    pub path: Vec<u8>,
+    /// Its time in the archive, in seconds since 1970.
+    pub mtime: i64,
+    /// The archive names it below `/bin` or `/lib`, and it is below `/usr` in the tree.
+    pub aliased: bool,
+}
+
+impl<'a> Unpacker<'a> {
+    /// Unpacks into the directory `root`; stops soon after `cancel` is set.
+    pub fn new(root: BorrowedFd<'a>, cancel: &'a AtomicBool) -> Self {
+        Self::with_tree(Tree::new(root), cancel)
+    }
+
+    /// As [`Unpacker::new`], into a tree with options.
+    pub fn with_tree(tree: Tree<'a>, cancel: &'a AtomicBool) -> Self {
+        Self { tree, claims: Claims::default(), cancel }
+    }
+
+    /// The tree that is filled.
+    pub fn tree(&self) -> &Tree<'a> {
+        &self.tree
+    }
+
+    /// Which package lost which of its paths to one that replaces it. Complete after all
+    /// packages are unpacked; these paths are not in dpkg's list of the package's files.
+    pub fn lost_paths(&self) -> Vec<(Identity, Vec<u8>)> {
+        self.claims.lost()
+    }
+
+    /// Unpacks one `.deb`. Conffiles get the suffix `.dpkg-new`, as by `dpkg --unpack`.
+    ///
+    /// # Errors
+    /// See [`Problem`]. The tree is then incomplete, and so are the claims: throw both away.
+    pub fn unpack_deb(
+        &self,
+        deb: impl Read,
+        expected: &Identity,
+        limits: Option<Limits>,
+    ) -> Result<Unpacked, Error> {
+        let subject = format!("package {}", expected.name);
+        let mut reader = DebReader::open(deb, &subject)?;
+        let fail = |problem| Error::new(&subject, problem);
+        let identity = reader.control.identity.clone();
+        if identity != *expected {
+            return Err(fail(Problem::WrongIdentity {
+                expected: expected.to_string(),
+                found: identity.to_string(),
+            }));
+        }
+        let control = &reader.control;
+        let installed_size =
+            control.stanza.text("Installed-Size").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let conffiles =
+            control.conffiles().map_err(|problem| fail(problem).in_member("conffiles"))?;
+        let mut job = Job {
+            placer: Placer::new(&self.tree),
+            claims: &self.claims,
+            claimant: self.claims.register(&identity, &control.stanza),
+            cancel: self.cancel,
+            budget: Budget::new(limits.unwrap_or_else(|| Limits::for_package(installed_size))),
+            sums: control.file("md5sums").is_none().then(Vec::new),
+            conffiles: conffiles
+                .iter()
+                .filter(|one| !one.remove_on_upgrade)
+                .map(|one| one.path.clone())
+                .collect(),
+            files: Vec::new(),
+            own: HashMap::new(),
+            directories: Vec::new(),
+            filled: HashSet::new(),
+            symlinks: Vec::new(),
+            around: Vec::new(),
+            alias_links: Vec::new(),
+            bytes: 0,
+        };
+        let member = reader.data_member().to_owned();
+        let in_data = |problem| fail(problem).in_member(&member);
+        let mut stream = reader.data()?;
+        while let Some(entry) = stream.next().map_err(in_data)? {
+            job.place(&entry, &mut stream).map_err(|problem| in_data(problem).at(&entry.name))?;
+        }
+        stream.finish().map_err(in_data)?;
+        let Job { sums, files, directories, filled, symlinks, alias_links, bytes, .. } = job;
+        let control = reader.finish()?;
+        Ok(Unpacked {
+            control,
+            files,
+            conffiles,
+            generated_md5sums: sums,
+            bytes,
+            directories,
+            filled,
+            symlinks,
+            alias_links,
+        })
+    }
+}
+
+/// The state of one package's unpacking.
+struct Job<'t, 'a> {
+    placer: Placer<'t, 'a>,
+    claims: &'t Claims,
+    claimant: Claimant,
+    cancel: &'t AtomicBool,
+    budget: Budget,
+    /// The md5sums file in the making, if the package has none.
+    sums: Option<Vec<u8>>,
+    /// Absolute paths.
+    conffiles: HashSet<Vec<u8>>,
+    files: Vec<Vec<u8>>,
+    /// Regular files (clean paths) that this package made: what its hard links may name. With
+    /// their MD5 sums, if these are wanted.
+    own: HashMap<Vec<u8>, String>,
+    directories: Vec<Directory>,
+    filled: HashSet<Vec<u8>>,
+    symlinks: Vec<(Vec<u8>, bool)>,
+    /// The directories around the current entry, as far as they had an entry: tar sets the
+    /// time of one when the stream leaves it.
+    around: Vec<Vec<u8>>,
+    alias_links: Vec<Vec<u8>>,
+    bytes: u64,
+}
+
+impl Job<'_, '_> {
+    fn place<R: Read>(&mut self, entry: &Entry, stream: &mut TarStream<R>) -> Result<(), Problem> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Problem::Cancelled);
+        }
+        self.budget.entry()?;
+        let path = clean(&entry.name, Absolute::Refuse)?;
+        while self.around.last().is_some_and(|directory| !is_below(&path, directory)) {
+            self.around.pop();
+        }
+        let listed = if path.is_empty() { b"/.".to_vec() } else { [b"/", &path[..]].concat() };
+        match entry.kind {
+            Kind::Directory => {
+                self.placer.directory(&path, entry)?;
+                self.files.push(listed);
+                let tree = self.placer.walker.tree();
+                self.around.push(path.clone());
+                self.directories.push(Directory {
+                    path: tree.canonical(&path).into_owned(),
+                    mtime: entry.mtime.0,
+                    aliased: tree.is_alias(&path),
+                });
+                return Ok(());
+            }
+            Kind::CharDevice | Kind::BlockDevice => {
+                return Err(Problem::Refused(
+                    "it is a device node, which no Debian package may contain (Policy §10.6)"
+                        .into(),
+                ));
+            }
+            _ if path.is_empty() => {
+                return Err(Problem::malformed("the root of the archive is no directory"));
+            }
+            _ => {}
+        }
+        let mut target = path.clone();
+        if self.conffiles.contains(&listed) {
+            target.extend_from_slice(b".dpkg-new");
+        }
+        let tree = self.placer.walker.tree();
+        let claim = self.claims.claim(&tree.canonical(&path), self.claimant);
+        match claim {
+            Claim::Granted => {}
+            Claim::TakenOver => self.placer.remove(&target)?,
+            Claim::Yielded => return Ok(()),
+            Claim::Conflict(owner) => return Err(Problem::Conflict { owner }),
+        }
+        let placed = match entry.kind {
+            Kind::File => self.file(&path, &target, entry, stream)?,
+            Kind::Symlink => {
+                let placed = self.placer.symlink(&target, entry)?;
+                if placed == Placed::Occupied
+                    && self.placer.existing_link(&target)?.as_deref() == Some(&entry.link[..])
+                {
+                    // A link into a merged /usr that was made ahead of its package.
+                    self.placer.set_link_metadata(&target, entry)?;
+                    Placed::New
+                } else {
+                    placed
+                }
+            }
+            Kind::HardLink => self.hard_link(&path, &target, entry)?,
+            Kind::Fifo => self.placer.fifo(&target, entry)?,
+            // Both returned above.
+            Kind::Directory | Kind::CharDevice | Kind::BlockDevice => Placed::New,
+        };
+        if placed == Placed::Occupied {
+            // A package that replaces this one may have come between the claim and now.
+            if !self.claims.owns(&tree.canonical(&path), self.claimant) {
+                return Ok(());
+            }
+            return Err(Problem::Refused(format!(
+                "{} is in the tree already and belongs to no package",
+                shown(&target)
+            )));
+        }
+        let canonical = tree.canonical(&path);
+        let (parent, _) = split(&canonical);
+        if entry.kind == Kind::Symlink {
+            let late = self.around.last().is_none_or(|directory| directory != split(&path).0);
+            self.symlinks.push((canonical.into_owned(), late));
+        } else if !self.filled.contains(parent) {
+            self.filled.insert(parent.to_vec());
+        }
+        self.files.push(listed);
+        Ok(())
+    }
+
+    fn file<R: Read>(
+        &mut self,
+        path: &[u8],
+        target: &[u8],
+        entry: &Entry,
+        stream: &mut TarStream<R>,
+    ) -> Result<Placed, Problem> {
+        struct Sum(Md5);
+        impl Watch for Sum {
+            fn see(&mut self, part: &[u8]) {
+                self.0.update(part);
+            }
+        }
+        let Self { placer, budget, cancel, .. } = self;
+        let sum = match &mut self.sums {
+            Some(sums) => {
+                let mut sum = Sum(Md5::new());
+                let placed = placer.file(target, entry, stream, budget, &mut sum, cancel)?;
+                if placed == Placed::Occupied {
+                    return Ok(placed);
+                }
+                let sum = hex(&sum.0.finalize());
+                add_sum(sums, &sum, path);
+                sum
+            }
+            None => {
+                let placed = placer.file(target, entry, stream, budget, &mut (), cancel)?;
+                if placed == Placed::Occupied {
+                    return Ok(placed);
+                }
+                String::new()
+            }
+        };
+        self.bytes += entry.size;
+        self.own.insert(path.to_vec(), sum);
+        Ok(Placed::New)
+    }
+
+    fn hard_link(&mut self, path: &[u8], target: &[u8], entry: &Entry) -> Result<Placed, Problem> {
+        let mut first = clean(&entry.link, Absolute::Refuse).map_err(|problem| match problem {
+            Problem::Escape(_) => Problem::Escape(format!(
+                "it is a hard link to {}, outside the package",
+                shown(&entry.link)
+            )),
+            other => other,
+        })?;
+        let Some(sum) = self.own.get(&first).cloned() else {
+            return Err(Problem::Refused(format!(
+                "it is a hard link to {}, which is no file that came before it in the package",
+                shown(&entry.link)
+            )));
+        };
+        if self.conffiles.contains(&[b"/", &first[..]].concat()) {
+            first.extend_from_slice(b".dpkg-new");
+        }
+        let tree = self.placer.walker.tree();
+        if tree.is_alias(target) || tree.is_alias(&first) {
+            self.alias_links.push(target.to_vec());
+        }
+        let placed = self.placer.hard_link(target, &first)?;
+        if let (Some(sums), Placed::New) = (&mut self.sums, placed) {
+            add_sum(sums, &sum, path);
+        }
+        self.own.insert(path.to_vec(), sum);
+        Ok(placed)
+    }
+}
+
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// A line of `md5sums` (`deb-md5sums(5)`).
+fn add_sum(sums: &mut Vec<u8>, sum: &str, path: &[u8]) {
+    sums.extend_from_slice(sum.as_bytes());
+    sums.extend_from_slice(b"  ");
+    sums.extend_from_slice(path);
+    sums.push(b'\n');
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

@@ -1,0 +1,361 @@
+//! Puts the entries of a tar stream into a tree.
+
+use std::io::{Read, Write as _};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::error::{Problem, shown};
+use super::path::{link_target, split};
+use super::tarstream::{Entry, TarStream};
+use super::tree::{Tree, Walker};
+
+/// Upper bounds for one archive, against bombs.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of file content.
+    pub bytes: u64,
+    /// Number of entries.
+    pub entries: u64,
+}
+
+impl Limits {
+    /// Bounds for a package whose control file claims `installed_size` KiB: eight times as
+    /// much and 64 MiB more, and at most 64 GiB. The field is an estimate that is rounded per
+    /// file (Debian Policy §5.6.20), so that the factor has to be generous.
+    pub fn for_package(installed_size: u64) -> Self {
+        let bytes = installed_size.saturating_mul(8 * 1024).saturating_add(64 << 20);
+        Self { bytes: bytes.min(64 << 30), entries: 1_000_000 }
+    }
+
+    /// Bounds for a whole root: 256 GiB and ten million entries.
+    pub fn for_root() -> Self {
+        Self { bytes: 256 << 30, entries: 10_000_000 }
+    }
+}
+
+/// What is left of the [`Limits`].
+pub(crate) struct Budget {
+    limits: Limits,
+    bytes: u64,
+    entries: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, bytes: limits.bytes, entries: limits.entries }
+    }
+
+    pub(crate) fn entry(&mut self) -> Result<(), Problem> {
+        self.entries = self.entries.checked_sub(1).ok_or_else(|| {
+            Problem::TooLarge(format!("more than {} entries", self.limits.entries))
+        })?;
+        Ok(())
+    }
+
+    /// Whether a file of this size still fits: before anything is written.
+    fn check(&self, size: u64) -> Result<(), Problem> {
+        if size > self.bytes {
+            return Err(Problem::TooLarge(format!(
+                "with this entry of {size} bytes the content exceeds {} bytes",
+                self.limits.bytes
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Watches the content of a file while it is written.
+pub(crate) trait Watch {
+    fn see(&mut self, part: &[u8]);
+}
+
+impl Watch for () {
+    fn see(&mut self, _: &[u8]) {}
+}
+
+/// What came of an attempt to make a file, link or FIFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Placed {
+    New,
+    /// Something is there already; nothing was changed.
+    Occupied,
+}
+
+/// Makes entries in one tree, from one thread.
+pub(crate) struct Placer<'t, 'a> {
+    pub(crate) walker: Walker<'t, 'a>,
+    uid: u32,
+    gid: u32,
+}
+
+impl<'t, 'a> Placer<'t, 'a> {
+    pub(crate) fn new(tree: &'t Tree<'a>) -> Self {
+        Self {
+            walker: Walker::new(tree),
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    }
+
+    /// A directory. `true` if it is new; one that was there keeps its owner and mode, as with
+    /// dpkg. Its time is left for the end, since entries in it change it.
+    pub(crate) fn directory(&mut self, path: &[u8], entry: &Entry) -> Result<bool, Problem> {
+        let new = self.walker.make(path, 0o755)?;
+        if new {
+            self.set_directory_metadata(path, entry)?;
+        }
+        Ok(new)
+    }
+
+    /// Owner, mode and extended attributes of an existing directory.
+    pub(crate) fn set_directory_metadata(
+        &mut self,
+        path: &[u8],
+        entry: &Entry,
+    ) -> Result<(), Problem> {
+        // A descriptor for reading: an O_PATH one does not take extended attributes.
+        let opened = self.walker.tree().open_dir(path);
+        let path_only = opened.map_err(|error| Problem::io("open the directory", error))?;
+        let stat = rustix::fs::fstat(&path_only)
+            .map_err(|error| Problem::io("look at the directory", error))?;
+        if (stat.st_uid, stat.st_gid) != (entry.uid, entry.gid) {
+            rustix::fs::chownat(
+                &path_only,
+                "",
+                Some(Uid::from_raw(entry.uid)),
+                Some(Gid::from_raw(entry.gid)),
+                AtFlags::EMPTY_PATH,
+            )
+            .map_err(|error| owner_problem(entry, error))?;
+        }
+        super::tree::set_mode(&path_only, entry.mode)?;
+        if !entry.xattrs.is_empty() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let readable = rustix::fs::openat(&path_only, ".", flags, Mode::empty())
+                .map_err(|error| Problem::io("open the directory", error))?;
+            set_xattrs(&readable, entry)?;
+        }
+        // The set-group-ID bit may just have changed what new files inherit.
+        if entry.mode & 0o2000 != 0 {
+            self.walker.forget();
+        }
+        Ok(())
+    }
+
+    /// A regular file with the data that follows in `stream`.
+    pub(crate) fn file<R: Read>(
+        &mut self,
+        path: &[u8],
+        entry: &Entry,
+        stream: &mut TarStream<R>,
+        budget: &mut Budget,
+        watch: &mut dyn Watch,
+        cancel: &AtomicBool,
+    ) -> Result<Placed, Problem> {
+        budget.check(entry.size)?;
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&parent.fd, name, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => std::fs::File::from(fd),
+            Err(Errno::EXIST) => return Ok(Placed::Occupied),
+            Err(error) => return Err(Problem::io("create the file", error)),
+        };
+        budget.bytes -= entry.size;
+        loop {
+            let part = stream.fill()?;
+            if part.is_empty() {
+                break;
+            }
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Problem::Cancelled);
+            }
+            (&file).write_all(part).map_err(|error| Problem::io("write the file", error))?;
+            watch.see(part);
+            let count = part.len();
+            stream.consume(count);
+        }
+        if parent.setgid || (entry.uid, entry.gid) != (self.uid, self.gid) {
+            rustix::fs::fchown(
+                &file,
+                Some(Uid::from_raw(entry.uid)),
+                Some(Gid::from_raw(entry.gid)),
+            )
+            .map_err(|error| owner_problem(entry, error))?;
+        }
+        // After the owner: chown clears the set-ID bits.
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))
+            .map_err(|error| Problem::io("set the mode", error))?;
+        set_xattrs(&file, entry)?;
+        rustix::fs::futimens(&file, &times(entry.mtime))
+            .map_err(|error| Problem::io("set the time", error))?;
+        Ok(Placed::New)
+    }
+
+    /// A symbolic link. One with the same target that is there already counts as
+    /// [`Placed::Occupied`] too.
+    pub(crate) fn symlink(&mut self, path: &[u8], entry: &Entry) -> Result<Placed, Problem> {
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        let target = link_target(&entry.link)?;
+        match rustix::fs::symlinkat(target, &parent.fd, name) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(Placed::Occupied),
+            Err(error) => return Err(Problem::io("make the symbolic link", error)),
+        }
+        self.set_link_metadata(path, entry)?;
+        Ok(Placed::New)
+    }
+
+    /// Owner and time of something that must not be opened.
+    pub(crate) fn set_link_metadata(&mut self, path: &[u8], entry: &Entry) -> Result<(), Problem> {
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        if parent.setgid || (entry.uid, entry.gid) != (self.uid, self.gid) {
+            rustix::fs::chownat(
+                &parent.fd,
+                name,
+                Some(Uid::from_raw(entry.uid)),
+                Some(Gid::from_raw(entry.gid)),
+                AtFlags::SYMLINK_NOFOLLOW,
+            )
+            .map_err(|error| owner_problem(entry, error))?;
+        }
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::utimensat(&parent.fd, name, &times(entry.mtime), flags)
+            .map_err(|error| Problem::io("set the time", error))
+    }
+
+    /// The target of the symbolic link at `path`, if it is one.
+    pub(crate) fn existing_link(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, Problem> {
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        match rustix::fs::readlinkat(&parent.fd, name, Vec::new()) {
+            Ok(target) => Ok(Some(target.into_bytes())),
+            Err(Errno::INVAL | Errno::NOENT) => Ok(None),
+            Err(error) => Err(Problem::io("read the symbolic link", error)),
+        }
+    }
+
+    /// A second name of the file at `target` (a clean path). Only regular files are linked:
+    /// `linkat` does not follow, and a link to a link would be one more way around the checks.
+    pub(crate) fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<Placed, Problem> {
+        let (target_parent, target_name) = split(target);
+        let target_parent = self.walker.directory(target_parent)?;
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        match rustix::fs::linkat(&target_parent.fd, target_name, &parent.fd, name, AtFlags::empty())
+        {
+            Ok(()) => Ok(Placed::New),
+            Err(Errno::EXIST) => Ok(Placed::Occupied),
+            Err(Errno::NOENT) => Err(Problem::malformed(format!(
+                "is a hard link to {}, which is not in the tree",
+                shown(target)
+            ))),
+            Err(error) => Err(Problem::io(format!("link to {}", shown(target)), error)),
+        }
+    }
+
+    /// A named pipe.
+    pub(crate) fn fifo(&mut self, path: &[u8], entry: &Entry) -> Result<Placed, Problem> {
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        let mode = Mode::RUSR | Mode::WUSR;
+        match rustix::fs::mknodat(&parent.fd, name, FileType::Fifo, mode, 0) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(Placed::Occupied),
+            Err(error) => return Err(Problem::io("make the named pipe", error)),
+        }
+        self.set_link_metadata(path, entry)?;
+        // What was just made with O_EXCL semantics is no link that chmod could follow; the
+        // tree belongs to one unpacking at a time.
+        let mode = Mode::from_raw_mode(entry.mode);
+        rustix::fs::chmodat(&parent.fd, name, mode, AtFlags::empty())
+            .map_err(|error| Problem::io("set the mode", error))?;
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::utimensat(&parent.fd, name, &times(entry.mtime), flags)
+            .map_err(|error| Problem::io("set the time", error))?;
+        Ok(Placed::New)
+    }
+
+    /// The type of what is at `path`, without following it.
+    pub(crate) fn kind(&mut self, path: &[u8]) -> Result<Option<FileType>, Problem> {
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        match rustix::fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(Problem::io("look at the path", error)),
+        }
+    }
+
+    /// Removes what is at `path`, unless it is a directory with something in it.
+    pub(crate) fn remove(&mut self, path: &[u8]) -> Result<(), Problem> {
+        let kind = self.kind(path)?;
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        let flags = match kind {
+            None => return Ok(()),
+            Some(FileType::Directory) => {
+                self.walker.forget();
+                AtFlags::REMOVEDIR
+            }
+            Some(_) => AtFlags::empty(),
+        };
+        match rustix::fs::unlinkat(&parent.fd, name, flags) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(Problem::io("replace what is at the path", error)),
+        }
+    }
+
+    /// The time of a directory, after everything in it is made.
+    pub(crate) fn set_directory_time(
+        &mut self,
+        path: &[u8],
+        mtime: (i64, u32),
+    ) -> Result<(), Problem> {
+        let fd = self
+            .walker
+            .tree()
+            .open_dir(path)
+            .map_err(|error| Problem::io("open the directory", error))?;
+        rustix::fs::utimensat(&fd, ".", &times(mtime), AtFlags::empty())
+            .map_err(|error| Problem::io("set the time", error))
+    }
+}
+
+fn owner_problem(entry: &Entry, error: Errno) -> Problem {
+    Problem::io(
+        format!("give the path to owner {}:{} (are both mapped here?)", entry.uid, entry.gid),
+        error,
+    )
+}
+
+fn times(mtime: (i64, u32)) -> Timestamps {
+    let time = Timespec { tv_sec: mtime.0, tv_nsec: mtime.1.into() };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// Attributes of the overlay file system itself would change how a tree that becomes a layer
+/// is read: they never come from an archive.
+const OVERLAY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+
+fn set_xattrs(file: impl AsFd, entry: &Entry) -> Result<(), Problem> {
+    for (name, value) in &entry.xattrs {
+        if OVERLAY_XATTRS.iter().any(|prefix| name.starts_with(prefix)) {
+            return Err(Problem::Refused(format!(
+                "it carries the attribute {} of the overlay file system",
+                shown(name)
+            )));
+        }
+        rustix::fs::fsetxattr(file.as_fd(), name.as_slice(), value, XattrFlags::empty()).map_err(
+            |error| Problem::io(format!("set the extended attribute {}", shown(name)), error),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! Carries out a bootstrap in the session of an empty tree.
+
+use super::archive::failed;
+use super::{Surroundings, Work};
+use crate::bootstrap::{
+    Bootstrap, Command, Error, Event, Outcome, Plan, PlannedFile, PlannedPackage, RunInRoot, Stage,
+};
+use crate::dpkgdb::Identity;
+use crate::protocol::{
+    BootstrapPlan, Control, Doing, Failure, FailureKind, Reply, Run, SessionFile, bytes, decode,
+};
+use crate::sandbox::command::{Launch, launch};
+use crate::store;
+use crate::sys::process::{self, Fork};
+use crate::sys::socket;
+use crate::unpack::Arrival;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+/// A plan is at most this long, in bytes.
+const LONGEST_PLAN: u64 = 64 << 20;
+
+pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<(), Failure> {
+    let (Some(log), Some(plan)) = (descriptors.pop(), descriptors.pop()) else {
+        return Err(Failure::request("a bootstrap needs a plan and a log"));
+    };
+    let mut encoded = Vec::new();
+    File::from(plan)
+        .take(LONGEST_PLAN)
+        .read_to_end(&mut encoded)
+        .doing(|| "cannot read the plan".into())?;
+    let message: BootstrapPlan = decode(&encoded)?;
+    let plan = plan_of(&message);
+    let (sender, arrivals) = channel();
+    let cancel = AtomicBool::new(false);
+    let bootstrap =
+        Bootstrap::new(work.root.as_fd(), &plan, message.threads.max(1) as usize, &cancel);
+    let mut events = |event| work.tell(event);
+    // The thread that receives has ended before anything is forked.
+    let (staged, epoch) = std::thread::scope(|threads| {
+        let receiver = threads.spawn(|| receive(work.replies, sender, &cancel));
+        // When it fails, the next package finds nobody who takes it, and the thread ends.
+        let staged = bootstrap.unpack(&arrivals, &mut events).map_err(explained);
+        drop(arrivals);
+        let staged = staged?;
+        match receiver.join() {
+            Ok(epoch) => Ok((staged, epoch?)),
+            Err(_) => Err(Failure::request("the thread that receives packages panicked")),
+        }
+    })?;
+    store::write_files(work.root, &message.passing_files)?;
+    let mut runner = Runner { around: work.around, log };
+    staged.with_epoch(epoch).configure(&mut runner, &mut events).map_err(explained)?;
+    for file in &message.passing_files {
+        let _ = rustix::fs::unlinkat(work.root, &file.path, AtFlags::empty());
+    }
+    bootstrap.tidy(&mut events).map_err(explained)
+}
+
+fn plan_of(message: &BootstrapPlan) -> Plan {
+    let planned = |file: &SessionFile| PlannedFile {
+        path: file.path.clone(),
+        mode: file.mode,
+        data: file.content.to_vec(),
+    };
+    Plan {
+        architecture: message.architecture.clone(),
+        packages: message
+            .packages
+            .iter()
+            .map(|(name, version, architecture, auto)| PlannedPackage {
+                identity: Identity {
+                    name: name.clone(),
+                    version: version.clone(),
+                    architecture: architecture.clone(),
+                },
+                auto: *auto,
+            })
+            .collect(),
+        files: message.files.iter().map(planned).collect(),
+        ..Plan::default()
+    }
+}
+
+/// Hands arriving packages on until the host says that there are no more.
+fn receive(
+    replies: &OwnedFd,
+    sender: Sender<Arrival>,
+    cancel: &AtomicBool,
+) -> Result<u64, Failure> {
+    loop {
+        let message = socket::receive(replies.as_fd());
+        let Ok(Some((bytes, mut descriptors))) = message else {
+            cancel.store(true, Ordering::Relaxed);
+            return Err(Failure::request("the host is gone"));
+        };
+        match decode::<Control>(&bytes)? {
+            Control::Package { name, version, architecture } => {
+                let Some(file) = descriptors.pop() else {
+                    cancel.store(true, Ordering::Relaxed);
+                    return Err(Failure::request("a package came without its file"));
+                };
+                let identity = Identity { name, version, architecture };
+                // Nobody takes it any more: the unpacking has failed and tells why.
+                if sender.send(Arrival { file: File::from(file), identity }).is_err() {
+                    return Ok(0);
+                }
+            }
+            Control::End { epoch } => return Ok(epoch),
+            Control::Signal(_) => {}
+        }
+    }
+}
+
+/// Damaged packages are told apart from a machine that fails.
+fn explained(error: Error) -> Failure {
+    let hostile = matches!(error, Error::Unpack(_) | Error::Plan(_) | Error::Program { .. });
+    let failure = failed(error);
+    if hostile && failure.errno == 0 { failure.of_kind(FailureKind::Hostile) } else { failure }
+}
+
+impl Work<'_> {
+    fn tell(&self, event: Event) {
+        match event {
+            Event::Stage(stage) => {
+                let name = match stage {
+                    Stage::Skeleton => "skeleton",
+                    Stage::Unpack => "unpack",
+                    Stage::Database => "database",
+                    Stage::Preinst => "preinst",
+                    Stage::Configure => "configure",
+                    Stage::Tidy => "tidy",
+                };
+                self.say(&Reply::Stage(name.into()), &[]);
+            }
+            Event::Unpacked(progress) => {
+                let Identity { name, version, architecture } = progress.package;
+                let done = progress.done as u64;
+                self.say(&Reply::Unpacked { name, version, architecture, done }, &[]);
+            }
+        }
+    }
+}
+
+/// Starts programs of the new root as the keeper starts commands.
+struct Runner<'a> {
+    around: &'a Surroundings<'a>,
+    log: OwnedFd,
+}
+
+impl RunInRoot for Runner<'_> {
+    fn run(&mut self, command: &Command) -> std::io::Result<Outcome> {
+        let run = Run {
+            argv: command.argv.iter().map(bytes).collect(),
+            environment: command.env.iter().map(|(n, v)| bytes(format!("{n}={v}"))).collect(),
+            directory: bytes("/"),
+            user: "root".into(),
+            network: false,
+            terminal: None,
+            umask: 0o022,
+            suppress_sync: true,
+            processes: None,
+            memory: None,
+            file_size: None,
+            linux32: false,
+        };
+        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let streams = [null, self.log.try_clone()?, self.log.try_clone()?];
+        let (ours, theirs) = socket::pair()?;
+        match process::fork(0)? {
+            Fork::Child => launch(&Launch {
+                run: &run,
+                mode: self.around.mode,
+                network: self.around.network,
+                streams: &streams,
+                replies: &theirs,
+            }),
+            Fork::Parent(child) => {
+                drop(theirs);
+                let mut failure = None;
+                while let Some((bytes, _)) = socket::receive(ours.as_fd())? {
+                    if let Ok(Reply::Failed(why)) = decode(&bytes) {
+                        failure = Some(why);
+                    }
+                }
+                let status = process::wait_for(child.pid)?;
+                if let Some(failure) = failure {
+                    return Err(std::io::Error::other(failure.to_string()));
+                }
+                Ok(match process::outcome(status) {
+                    (Some(status), _) => Outcome::Exited(status),
+                    (None, signal) => Outcome::Signalled(signal.unwrap_or(0)),
+                })
+            }
+        }
+    }
+}
