@@ -14,6 +14,7 @@ mod binnmu;
 mod collect;
 mod command;
 mod failure;
+mod installdeps;
 mod options;
 mod prepare;
 mod rebuild;
@@ -22,6 +23,7 @@ mod results;
 mod source;
 mod user;
 
+pub use installdeps::install_dependencies;
 pub use options::{BinNmu, BuildType, RebuildOptions, ResultDir, SourceSpec};
 pub use rebuild::{Rebuild, Workshop};
 pub use record::{BuildResult, Failure, FileHash, InstalledName, Status};
