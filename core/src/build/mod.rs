@@ -13,6 +13,7 @@
 mod binnmu;
 mod collect;
 mod command;
+mod extra;
 mod failure;
 mod installdeps;
 mod options;
@@ -21,8 +22,10 @@ mod rebuild;
 mod record;
 mod results;
 mod source;
+mod tree;
 mod user;
 
+pub use extra::extra_archives;
 pub use installdeps::install_dependencies;
 pub use options::{BinNmu, BuildType, RebuildOptions, ResultDir, SourceSpec};
 pub use rebuild::{Rebuild, Workshop};

@@ -56,7 +56,9 @@ impl Buildroot {
     /// that cannot be used.
     pub fn install_dependencies(&self, options: &RebuildOptions, scope: &Scope) -> Result<Plan> {
         let archives = self.archives(scope)?;
-        let state = archives.state(scope)?;
+        let cache = &self.zone.places().cache;
+        let extra = build::extra_archives(options, &self.config, cache, archives.debs())?;
+        let state = archives.state_with(&extra, scope)?;
         let session = self.session(Access::default(), scope)?;
         let log = LogFile::events_only(Log::Root);
         let workshop = self.workshop(&session, &archives, &state);
@@ -78,7 +80,13 @@ impl Buildroot {
                 self.clean(scope)?;
             }
             let archives = self.archives(scope)?;
-            let state = archives.state(scope)?;
+            let extra = build::extra_archives(
+                rebuild.options(),
+                &self.config,
+                &self.zone.places().cache,
+                archives.debs(),
+            )?;
+            let state = archives.state_with(&extra, scope)?;
             let session = self.session(Access::default(), scope)?;
             Ok((archives, state, session))
         })();
