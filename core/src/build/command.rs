@@ -21,6 +21,10 @@ impl Build<'_> {
         }
         arguments.extend(["-us", "-uc"].map(str::to_owned));
         arguments.extend(self.options.build_type.option().map(str::to_owned));
+        if self.options.build_type.source {
+            // Upstream's tarball, too, which only a first revision has otherwise.
+            arguments.push("-sa".into());
+        }
         if let Some(dist) = &self.options.dist {
             arguments.push(format!("--changes-option=-DDistribution={dist}"));
         }

@@ -46,7 +46,8 @@ pub fn extra_archives(
 
 /// The `.deb` files among the paths and in the directories among them.
 fn package_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let is_package = |path: &Path| path.extension().is_some_and(|ext| ext == "deb" || ext == "udeb");
+    let is_package =
+        |path: &Path| path.extension().is_some_and(|ext| ext == "deb" || ext == "udeb");
     let mut files = Vec::new();
     for path in paths {
         let shown = path.display();
@@ -80,7 +81,8 @@ fn archive_of(files: &[PathBuf], cache: &Path, debs: &Debs) -> Result<ArchiveSou
     for file in files {
         let shown = file.display().to_string();
         let unusable = |error: debmock_helper::unpack::Error| {
-            Error::new(ErrorKind::Usage, format!("{shown} is not a usable package")).with_source(error)
+            Error::new(ErrorKind::Usage, format!("{shown} is not a usable package"))
+                .with_source(error)
         };
         let (sha256, size, path) = debs.insert(file)?;
         let stored = File::open(&path).doing(|| format!("cannot open {}", path.display()))?;

@@ -149,13 +149,7 @@ impl<'a> Build<'a> {
     }
 
     /// Runs a program as the build user; its command line and what it prints go to `log`.
-    fn logged(
-        &self,
-        argv: &[&str],
-        directory: &str,
-        log: &LogFile,
-        scope: &Scope,
-    ) -> Result<Exit> {
+    fn logged(&self, argv: &[&str], directory: &str, log: &LogFile, scope: &Scope) -> Result<Exit> {
         let run = self.as_user(argv, directory);
         log.line(scope, format!("Command: {}", run.words()))?;
         self.workshop.session.run(&run, scope, |line| log.line(scope, line))

@@ -30,6 +30,8 @@ pub struct Workshop<'a> {
     pub debs: &'a Debs,
     /// Where source packages of the archive are kept for later builds.
     pub sources: &'a Path,
+    /// Where it is remembered what apt chose.
+    pub plans: &'a Path,
     /// The host's network.
     pub transport: &'a dyn Transport,
     /// How packages are built.

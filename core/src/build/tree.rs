@@ -184,7 +184,13 @@ mod tests {
         for good in ["a_1.orig.tar.xz", "a_1.orig-data-2.tar.gz", "a_1.orig.tar.gz.asc"] {
             assert!(is_tarball(good, "a_1"), "{good}");
         }
-        for bad in ["a_1.orig.tar", "a_1.1.orig.tar.xz", "a_1.origx.tar.xz", "a_1.debian.tar.xz", "a_1.orig.tar.xz.tmp"] {
+        for bad in [
+            "a_1.orig.tar",
+            "a_1.1.orig.tar.xz",
+            "a_1.origx.tar.xz",
+            "a_1.debian.tar.xz",
+            "a_1.orig.tar.xz.tmp",
+        ] {
             assert!(!is_tarball(bad, "a_1"), "{bad}");
         }
     }

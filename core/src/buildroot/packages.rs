@@ -142,8 +142,9 @@ impl Buildroot {
         archives: &'a Archives<'a>,
         state: &'a ArchiveState,
     ) -> Bench<'a> {
-        let sources = self.zone.places().cache.join("sources/v1");
-        Bench { root: self, session, archives, state, sources }
+        let cache = &self.zone.places().cache;
+        let (sources, plans) = (cache.join("sources/v1"), cache.join("lists/v1/plans"));
+        Bench { root: self, session, archives, state, sources, plans }
     }
 }
 
@@ -154,6 +155,7 @@ struct Bench<'a> {
     archives: &'a Archives<'a>,
     state: &'a ArchiveState,
     sources: PathBuf,
+    plans: PathBuf,
 }
 
 impl Bench<'_> {
@@ -165,6 +167,7 @@ impl Bench<'_> {
             lists: self.archives.lists(),
             debs: self.archives.debs(),
             sources: &self.sources,
+            plans: &self.plans,
             transport: self.archives.transport(),
             config: &config.build,
             suite: config.suite.as_str(),

@@ -21,10 +21,16 @@ pub fn extra_repositories(
     let mut credentials = Vec::new();
     for line in lines {
         let mut warnings = Vec::new();
-        let entries = one_line(line, "extra repository", config.architecture.as_str(), &mut warnings);
+        let entries =
+            one_line(line, "extra repository", config.architecture.as_str(), &mut warnings);
         let usage = |why: &str| {
-            Error::new(ErrorKind::Usage, format!("the extra repository {line:?} cannot be used: {why}"))
-                .with_hint("write it as `deb URI SUITE COMPONENT…`; sources.list(5) describes the format")
+            Error::new(
+                ErrorKind::Usage,
+                format!("the extra repository {line:?} cannot be used: {why}"),
+            )
+            .with_hint(
+                "write it as `deb URI SUITE COMPONENT…`; sources.list(5) describes the format",
+            )
         };
         if let Some(warning) = warnings.first() {
             return Err(usage(&warning.message));
@@ -92,7 +98,13 @@ mod tests {
 
     #[test]
     fn lines_that_name_no_packages_are_refused() {
-        for line in ["", "# deb http://a b c", "deb-src http://mirror.example.org/x sid main", "deb http://mirror.example.org", "deb [x http://a b c"] {
+        for line in [
+            "",
+            "# deb http://a b c",
+            "deb-src http://mirror.example.org/x sid main",
+            "deb http://mirror.example.org",
+            "deb [x http://a b c",
+        ] {
             assert_eq!(of(line).unwrap_err().kind(), ErrorKind::Usage, "{line}");
         }
     }
