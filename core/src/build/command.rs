@@ -31,6 +31,15 @@ impl Build<'_> {
         arguments
     }
 
+    /// What the build directory needs on disk, KiB; 0 if that cannot be found out.
+    pub(super) fn disk_kib(&self, scope: &Scope) -> u64 {
+        let run = self.as_user(&["du", "-sk", &self.folder], "/");
+        let output = self.workshop.session.output(&run, 4096, scope);
+        let text = output.map(|(_, text)| text).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+
     /// Builds; what it prints goes to `log`.
     pub(super) fn run(&self, installed: &Installed, log: &LogFile, scope: &Scope) -> Result<Exit> {
         let config = self.workshop.config;

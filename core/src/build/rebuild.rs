@@ -191,6 +191,7 @@ impl Rebuild {
         self.stages.stage(scope, "build", &title, || {
             let exit = build.run(&installed, &self.build_log, scope)?;
             self.record.used(&exit);
+            self.record.disk_kib = build.disk_kib(scope);
             failure::of_build(&exit, &title, &self.build_log)
         })?;
         self.stages.stage(scope, "collect", &title, || {
@@ -205,8 +206,9 @@ impl Rebuild {
         scope: &Scope,
     ) -> Result<()> {
         let Workshop { session, archive, debs, transport, .. } = *workshop;
-        let apt =
-            Apt::new(session, archive, debs, transport, &self.root_log).parallel(workshop.parallel);
+        let apt = Apt::new(session, archive, debs, transport, &self.root_log)
+            .parallel(workshop.parallel)
+            .remember_in(workshop.plans);
         let task = Task::Dependencies(dependencies);
         let plan =
             self.stages.stage(scope, "resolve", task.words(), || apt.resolve(&task, scope))?;
