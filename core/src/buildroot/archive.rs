@@ -4,7 +4,7 @@ use super::{BaseOrigin, Buildroot, Storage};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use crate::store::layer::{self, LayerKey};
-use debmock_helper::protocol::{Job, Place, Tree};
+use debmock_helper::protocol::{Job, Place, Tree, bytes};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::Read;
@@ -105,7 +105,8 @@ impl Buildroot {
             };
             let job = Job::Export {
                 epoch: options.source_date_epoch.map_or(i64::MAX, |epoch| epoch as i64),
-                exclude: Vec::new(),
+                path: bytes("/"),
+                root: true,
                 compression,
             };
             session.work(job, &[aside.as_file().as_fd()], scope)
@@ -144,7 +145,8 @@ impl Buildroot {
                 let name = file.display().to_string();
                 let tree = Tree::Directory { place: place.clone(), writable: true };
                 let session = self.open_bare(tree, scope)?;
-                session.work(Job::Import { name }, &[archive.as_fd()], scope)
+                let job = Job::Import { path: bytes("/"), name, ours: false };
+                session.work(job, &[archive.as_fd()], scope)
             })
         })?;
         self.stand_on(layer.key(), BaseOrigin::Import, scope)?;

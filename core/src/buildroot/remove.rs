@@ -80,11 +80,12 @@ impl Buildroot {
             }
         }
         for layer in self.zone.list(Place::layer("."))? {
-            if used.contains(&layer) {
+            if used.contains(&layer) || !is_tree(&layer) {
                 continue;
             }
             // Whoever makes or is about to use it holds its lock.
-            match self.zone.lock(&format!("layer.{layer}"), true, Some(Duration::ZERO), scope) {
+            let key = layer.strip_prefix("making-").unwrap_or(&layer);
+            match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
                 Ok(_lock) => self.zone.remove(Place::layer(layer), scope)?,
                 Err(error) if error.kind() == ErrorKind::Locked => {}
                 Err(error) => return Err(error),
@@ -92,6 +93,12 @@ impl Buildroot {
         }
         Ok(())
     }
+}
+
+/// Whether a name in an area of the store is that of a layer or a buildroot; beside those there
+/// are the locks and what is being deleted.
+pub(super) fn is_tree(name: &str) -> bool {
+    !matches!(name, "locks" | "trash") && !name.starts_with('.')
 }
 
 /// Removes what is in a directory of the caller's.

@@ -1,1 +1,190 @@
-//! Files in and out.
+//! Files in and out of a session.
+//!
+//! What crosses the border loses its owner, its set-ID bits and its extended attributes: inside it
+//! belongs to root, outside to the caller. No symbolic link is followed out of the root, and none
+//! that comes out of it is followed on the host.
+
+use super::Session;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::operation::Scope;
+use debmock_helper::pack::{self, Ownership};
+use debmock_helper::protocol::{Job, bytes};
+use debmock_helper::unpack::Limits;
+use rustix::fs::FileType;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+/// Nobody sets it: a cancelled transfer ends when its pipe breaks.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl Session {
+    /// Copies a file or a directory of the host to `inside`; below it, if that is a directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the source cannot be read; errors of the root's file system.
+    pub fn copy_in(&self, host: &Path, inside: &str, scope: &Scope) -> Result<()> {
+        let doing = || format!("cannot read {}", host.display());
+        let meta = fs::metadata(host).doing(doing)?;
+        let target = self.target_inside(host, inside)?;
+        if meta.is_file() {
+            let file = File::open(host).doing(doing)?;
+            let mode = meta.permissions().mode() & 0o777;
+            return self.write_file(&target, file.as_fd(), mode, (0, 0));
+        }
+        if !meta.is_dir() {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("{} is neither a file nor a directory", host.display()),
+            ));
+        }
+        let tree = File::open(host).doing(doing)?;
+        self.make_directory(&target, 0o755, (0, 0))?;
+        let (reader, writer) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
+        let reader = OwnedFd::from(reader);
+        let name = host.display().to_string();
+        let job = Job::Import { path: bytes(&target), name, ours: true };
+        std::thread::scope(|threads| {
+            let packed = threads.spawn(|| {
+                let options = pack::ExportOptions {
+                    source_date_epoch: i64::MAX,
+                    root: false,
+                    exclude: &[],
+                    cancel: &NEVER,
+                };
+                pack::export(tree.as_fd(), writer, options)
+            });
+            let imported = self.work(job, &[reader.as_fd()], scope);
+            drop(reader);
+            match packed.join() {
+                Ok(Err(error)) if imported.is_ok() => {
+                    Err(Error::new(ErrorKind::Io, doing()).with_source(error))
+                }
+                _ => imported,
+            }
+        })
+    }
+
+    /// Copies a file or a directory of the root to `host`; below it, if that is a directory. It
+    /// appears complete or not at all and belongs to the caller.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Buildroot`] if it is neither, or a symbolic link;
+    /// [`ErrorKind::Usage`] if a directory is to replace something.
+    pub fn copy_out(&self, inside: &str, host: &Path, scope: &Scope) -> Result<()> {
+        let name = inside.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let target = if host.is_dir() && !name.is_empty() && name != ".." {
+            host.join(name)
+        } else {
+            host.to_owned()
+        };
+        let doing = || format!("cannot write {}", target.display());
+        let folder = match target.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        match self.kind_of(inside)? {
+            Some(kind) if kind.is_dir() => {}
+            Some(kind) if kind.is_file() => {
+                let (mut file, _) = self.open_file(inside)?;
+                let mode = file.metadata().doing(doing)?.permissions().mode() & 0o777;
+                let mut aside = tempfile::NamedTempFile::new_in(folder).doing(doing)?;
+                std::io::copy(&mut file, &mut aside).doing(doing)?;
+                aside.flush().doing(doing)?;
+                fs::set_permissions(aside.path(), fs::Permissions::from_mode(mode)).doing(doing)?;
+                aside.persist(&target).map_err(|error| Error::io(doing(), error.error))?;
+                return Ok(());
+            }
+            Some(_) => {
+                return Err(Error::new(
+                    ErrorKind::Buildroot,
+                    format!("{inside} of the root is neither a file nor a directory"),
+                )
+                .with_hint("name what it points to"));
+            }
+            None => {
+                return Err(Error::new(ErrorKind::Buildroot, format!("the root has no {inside}")));
+            }
+        }
+        if target.symlink_metadata().is_ok() {
+            return Err(Error::new(ErrorKind::Usage, format!("{} exists", target.display()))
+                .with_hint("remove it, or name another destination"));
+        }
+        let aside =
+            tempfile::Builder::new().prefix(".debmock-copy.").tempdir_in(folder).doing(doing)?;
+        let tree = aside.path().join("tree");
+        fs::create_dir(&tree).doing(doing)?;
+        self.unpack_outside(inside, &tree, scope)?;
+        fs::rename(&tree, &target).doing(doing)
+    }
+
+    fn unpack_outside(&self, inside: &str, tree: &Path, scope: &Scope) -> Result<()> {
+        let directory = File::open(tree).doing(|| format!("cannot open {}", tree.display()))?;
+        let (reader, writer) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
+        let writer = OwnedFd::from(writer);
+        let job =
+            Job::Export { path: bytes(inside), epoch: i64::MAX, root: false, compression: None };
+        std::thread::scope(|threads| {
+            let unpacked = threads.spawn(|| {
+                let (ours, limits) = (Ownership::Ours, Limits::for_root());
+                pack::import(directory.as_fd(), reader, inside, ours, limits, &NEVER)
+            });
+            let channel = self.job(job, &[writer.as_fd()]);
+            drop(writer);
+            let exported = channel.and_then(|channel| crate::store::wait(&channel, scope));
+            match unpacked.join() {
+                Ok(Err(error)) if exported.is_ok() => Err(Error::new(
+                    ErrorKind::Buildroot,
+                    format!("cannot copy {inside} out of the root"),
+                )
+                .with_source(error)),
+                _ => exported.map(|_| ()),
+            }
+        })
+    }
+
+    /// Where a copy of `host` goes: below `inside` if that is a directory.
+    fn target_inside(&self, host: &Path, inside: &str) -> Result<String> {
+        let directory = inside.ends_with('/')
+            || inside.is_empty()
+            || self.kind_of(inside)?.is_some_and(FileType::is_dir);
+        if !directory {
+            return Ok(inside.to_owned());
+        }
+        let name = host.canonicalize().doing(|| format!("cannot read {}", host.display()))?;
+        let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(format!("{}/{name}", inside.trim_end_matches('/')))
+    }
+
+    /// What lies at a path of the root, symbolic links not followed; nothing if it is missing.
+    fn kind_of(&self, inside: &str) -> Result<Option<FileType>> {
+        let path = inside.trim_end_matches('/');
+        let Some((folder, name)) =
+            path.rsplit_once('/').or((!path.is_empty()).then_some(("", path)))
+        else {
+            return Ok(Some(FileType::Directory));
+        };
+        match self.list_directory(folder) {
+            Ok(entries) => Ok(entries
+                .iter()
+                .find(|entry| entry.name == name.as_bytes())
+                .map(|entry| FileType::from_raw_mode(entry.mode))),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_missing(error: &Error) -> bool {
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            return io.kind() == std::io::ErrorKind::NotFound;
+        }
+        next = cause.source();
+    }
+    false
+}

@@ -23,7 +23,10 @@ const MAX_DEPTH: usize = 512;
 pub struct ExportOptions<'a> {
     /// Later modification times become this one, in seconds since 1970.
     pub source_date_epoch: i64,
-    /// Paths (without `./`) that are left out, with all below. `dev` always is.
+    /// Whether the tree is a root: then its `dev` is left out and the nodes that every root has
+    /// there stand in the archive instead.
+    pub root: bool,
+    /// Paths (without `./`) that are left out, with all below.
     pub exclude: &'a [&'a str],
     /// Stop soon after this is set.
     pub cancel: &'a AtomicBool,
@@ -71,7 +74,9 @@ pub fn export(
         linked: HashMap::new(),
         buffer: vec![0; 256 << 10],
     };
-    exporter.synthesise_dev()?;
+    if options.root {
+        exporter.synthesise_dev()?;
+    }
     let before = exporter.written;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(root, ".", flags, Mode::empty())

@@ -24,6 +24,16 @@ pub struct ImportSummary {
     pub skipped_devices: u64,
 }
 
+/// Whose what is made will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// The archive's owners, set-ID bits and extended attributes.
+    Archive,
+    /// This process's own, without set-ID bits and extended attributes: what crosses the border
+    /// between root and host.
+    Ours,
+}
+
 /// Fills the directory `root` from a tar stream, plain or compressed with gzip, xz or zstd
 /// (the first bytes tell). `name` is the archive's name for error messages.
 ///
@@ -38,6 +48,7 @@ pub fn import(
     root: BorrowedFd<'_>,
     stream: impl Read,
     name: &str,
+    ownership: Ownership,
     limits: Limits,
     cancel: &AtomicBool,
 ) -> Result<ImportSummary, Error> {
@@ -51,7 +62,13 @@ pub fn import(
         cancel,
     };
     let mut stream = TarStream::new(detect(stream).map_err(fail)?);
-    while let Some(entry) = stream.next().map_err(fail)? {
+    while let Some(mut entry) = stream.next().map_err(fail)? {
+        if ownership == Ownership::Ours {
+            entry.uid = rustix::process::geteuid().as_raw();
+            entry.gid = rustix::process::getegid().as_raw();
+            entry.mode &= 0o777;
+            entry.xattrs.clear();
+        }
         import.entry(&entry, &mut stream).map_err(|problem| fail(problem).at(&entry.name))?;
     }
     stream.finish().map_err(fail)?;

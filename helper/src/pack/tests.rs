@@ -7,14 +7,18 @@ use std::path::Path;
 
 use tar::EntryType;
 
-use super::{ExportOptions, export, import};
+use super::{ExportOptions, Ownership, export, import};
 use crate::unpack::fixture::{NEVER, Site, Tar, xz};
 use crate::unpack::{Error, Limits, Problem};
 
 fn export_bytes(root: &Path) -> Vec<u8> {
     let root = fs::File::open(root).unwrap();
-    let options =
-        ExportOptions { source_date_epoch: 1_500_000_000, exclude: &["skipped"], cancel: &NEVER };
+    let options = ExportOptions {
+        source_date_epoch: 1_500_000_000,
+        root: true,
+        exclude: &["skipped"],
+        cancel: &NEVER,
+    };
     let mut bytes = Vec::new();
     let count = export(root.as_fd(), &mut bytes, options).unwrap();
     assert_eq!(count, bytes.len() as u64);
@@ -23,7 +27,8 @@ fn export_bytes(root: &Path) -> Vec<u8> {
 
 fn import_into(site: &Site, bytes: &[u8]) -> Result<super::ImportSummary, Error> {
     let root = fs::File::open(site.root()).unwrap();
-    let result = import(root.as_fd(), bytes, "test.tar", Limits::for_root(), &NEVER);
+    let result =
+        import(root.as_fd(), bytes, "test.tar", Ownership::Archive, Limits::for_root(), &NEVER);
     site.assert_outside_is_empty();
     result
 }

@@ -323,17 +323,23 @@ pub enum Job {
     /// Fill the empty tree with packages, which come as [`Control::Package`]. Descriptors: the
     /// [`BootstrapPlan`] encoded in a file, the log of the programs that run.
     Bootstrap,
-    /// Write the tree as a tar stream. Descriptors: output.
+    /// Write a tree as a tar stream. Descriptors: output.
     Export {
+        /// The tree's top.
+        path: Bytes,
         /// Later modification times become this one, seconds since 1970.
         epoch: i64,
-        /// Paths without `./` that are left out with all below.
-        exclude: Vec<String>,
+        /// Whether it is a whole root, whose `/dev` is synthesised.
+        root: bool,
         /// Level and threads of zstd; without it plain tar.
         compression: Option<(i32, u32)>,
     },
-    /// Fill the empty tree from a tar stream, plain or compressed. Descriptors: input.
+    /// Fill a directory from a tar stream, plain or compressed. Descriptors: input.
     Import {
+        /// The directory.
+        path: Bytes,
+        /// Make everything root's, without set-ID bits and extended attributes.
+        ours: bool,
         /// Name of the archive, for messages.
         name: String,
     },

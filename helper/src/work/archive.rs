@@ -1,7 +1,7 @@
 //! A tree as a stream, and back.
 
 use super::Work;
-use crate::pack::{ExportOptions, export as write_tree, import as read_tree};
+use crate::pack::{ExportOptions, Ownership, export as write_tree, import as read_tree};
 use crate::protocol::{Doing, Failure, FailureKind};
 use crate::unpack::Limits;
 use std::fs::File;
@@ -14,23 +14,24 @@ static NEVER: AtomicBool = AtomicBool::new(false);
 
 pub fn export(
     work: &Work<'_>,
+    path: &str,
     epoch: i64,
-    exclude: &[String],
+    root: bool,
     compression: Option<(i32, u32)>,
     output: OwnedFd,
 ) -> Result<(), Failure> {
-    let exclude: Vec<&str> = exclude.iter().map(String::as_str).collect();
-    let options = ExportOptions { source_date_epoch: epoch, exclude: &exclude, cancel: &NEVER };
+    let tree = work.directory(path)?;
+    let options = ExportOptions { source_date_epoch: epoch, root, exclude: &[], cancel: &NEVER };
     let output = File::from(output);
     let doing = || "cannot write the archive".to_owned();
     match compression {
-        None => write_tree(work.root.as_fd(), output, options).map_err(failed)?,
+        None => write_tree(tree.as_fd(), output, options).map_err(failed)?,
         Some((level, threads)) => {
             let mut encoder = zstd::Encoder::new(output, level).doing(doing)?;
             // The same bytes for any number of threads, but not for none.
             encoder.multithread(threads.max(1)).doing(doing)?;
             encoder.include_checksum(true).doing(doing)?;
-            let bytes = write_tree(work.root.as_fd(), &mut encoder, options).map_err(failed)?;
+            let bytes = write_tree(tree.as_fd(), &mut encoder, options).map_err(failed)?;
             encoder.finish().and_then(|mut output| output.flush()).doing(doing)?;
             bytes
         }
@@ -38,9 +39,17 @@ pub fn export(
     Ok(())
 }
 
-pub fn import(work: &Work<'_>, name: &str, input: OwnedFd) -> Result<(), Failure> {
+pub fn import(
+    work: &Work<'_>,
+    path: &str,
+    name: &str,
+    ours: bool,
+    input: OwnedFd,
+) -> Result<(), Failure> {
     let input = File::from(input);
-    read_tree(work.root.as_fd(), input, name, Limits::for_root(), &NEVER)
+    let ownership = if ours { Ownership::Ours } else { Ownership::Archive };
+    let tree = work.directory(path)?;
+    read_tree(tree.as_fd(), input, name, ownership, Limits::for_root(), &NEVER)
         .map(|_| ())
         .map_err(|error| failed(error).of_kind(FailureKind::Hostile))
 }

@@ -106,10 +106,13 @@ impl Work<'_> {
                 }
             }
             Job::Bootstrap => bootstrap::run(self, descriptors)?,
-            Job::Export { epoch, exclude, compression } => {
-                archive::export(self, *epoch, exclude, *compression, one(descriptors)?)?;
+            Job::Export { path, epoch, root, compression } => {
+                let output = one(descriptors)?;
+                archive::export(self, &text(path), *epoch, *root, *compression, output)?;
             }
-            Job::Import { name } => archive::import(self, name, one(descriptors)?)?,
+            Job::Import { path, name, ours } => {
+                archive::import(self, &text(path), name, *ours, one(descriptors)?)?;
+            }
         }
         Ok(Reply::Done)
     }
@@ -132,6 +135,11 @@ impl Work<'_> {
                 other => return other,
             }
         }
+    }
+
+    fn directory(&self, path: &str) -> Result<OwnedFd, Failure> {
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)
+            .doing(|| format!("cannot open the directory {path} of the root"))
     }
 
     fn make_directory(&self, path: &str) -> Result<OwnedFd, Errno> {
