@@ -35,6 +35,8 @@ pub struct SessionOptions {
 #[derive(Debug)]
 pub struct Session {
     keeper: Keeper,
+    /// Its other end is the keeper's: it closes when the keeper has ended.
+    life: Channel,
     number: u32,
     zone: Arc<Zone>,
     _locks: Vec<Held>,
@@ -137,7 +139,8 @@ impl Session {
                 for warning in warnings {
                     scope.warn(warning, None);
                 }
-                Ok(Session { keeper, number: session, zone: Arc::clone(zone), _locks: locks })
+                let (zone, life) = (Arc::clone(zone), channel);
+                Ok(Session { keeper, life, number: session, zone, _locks: locks })
             }
             other => Err(unexpected(&other).into()),
         }
@@ -344,6 +347,17 @@ impl Session {
         let request = Request::Attach { session: self.number, source, target: bytes(target) };
         self.zone.helper().request(&request, &[])?.done()?;
         Ok(Attached { session: self, target: target.to_owned() })
+    }
+}
+
+impl Drop for Session {
+    /// Ends the session and waits for its end, so that whoever locks the buildroot next finds it
+    /// free. A forked copy of the host only forgets it.
+    fn drop(&mut self) {
+        if self.keeper.end().is_ok() {
+            let until = Instant::now() + Duration::from_secs(5);
+            while Instant::now() < until && self.life.receive(Duration::from_secs(1)).is_ok() {}
+        }
     }
 }
 
