@@ -91,7 +91,10 @@ impl Apt<'_> {
                 let _ = std::fs::remove_file(&path);
                 return Err(Error::new(
                     ErrorKind::Store,
-                    format!("{} of the store is damaged: it has the SHA-256 {found}", path.display()),
+                    format!(
+                        "{} of the store is damaged: it has the SHA-256 {found}",
+                        path.display()
+                    ),
                 )
                 .with_hint("it was removed; run the command again"));
             }
@@ -107,9 +110,10 @@ impl Apt<'_> {
     /// Checks that dpkg's database says what the plan said.
     fn confirm(&self, plan: &Plan) -> Result<()> {
         let installed = Installed::read(self.session)?;
-        let missing = plan.install.iter().find(|package| {
-            !installed.has(&package.name, &package.version, &package.architecture)
-        });
+        let missing = plan
+            .install
+            .iter()
+            .find(|package| !installed.has(&package.name, &package.version, &package.architecture));
         match missing {
             None => Ok(()),
             Some(package) => Err(Error::new(

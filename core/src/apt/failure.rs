@@ -54,9 +54,9 @@ fn explanation(output: &[String]) -> Vec<&str> {
         .filter(|line| !IDLE.iter().any(|idle| line.starts_with(idle)))
         .collect();
     // What stands before is the list of what apt would have done.
-    let start = lines.iter().position(|line| {
-        line.ends_with("have unmet dependencies:") || line.starts_with("E: ")
-    });
+    let start = lines
+        .iter()
+        .position(|line| line.ends_with("have unmet dependencies:") || line.starts_with("E: "));
     lines[start.unwrap_or(0)..].to_vec()
 }
 

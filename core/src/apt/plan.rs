@@ -257,8 +257,17 @@ pub(super) fn command_word(arguments: &[String]) -> Option<&str> {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
-            "-o" | "--option" | "-c" | "--config-file" | "-t" | "--target-release"
-            | "--default-release" | "-a" | "--host-architecture" | "-P" | "--build-profiles" => {
+            "-o"
+            | "--option"
+            | "-c"
+            | "--config-file"
+            | "-t"
+            | "--target-release"
+            | "--default-release"
+            | "-a"
+            | "--host-architecture"
+            | "-P"
+            | "--build-profiles" => {
                 rest.next();
             }
             option if option.starts_with('-') => {}

@@ -42,7 +42,12 @@ impl<'a> Progress<'a> {
         self.scope.emit(What::Package { action, name, version, architecture });
         self.done = (self.done + 1).min(self.total);
         let (done, total) = (self.done, Some(self.total));
-        self.scope.emit(What::Progress { stage: "apply".into(), done, total, unit: Unit::Packages });
+        self.scope.emit(What::Progress {
+            stage: "apply".into(),
+            done,
+            total,
+            unit: Unit::Packages,
+        });
     }
 }
 

@@ -41,9 +41,8 @@ pub(super) fn entry(binnmu: &BinNmu, about: &About<'_>, changelog: &str) -> Resu
 /// The time of the topmost entry, seconds since 1970.
 fn last_entry(changelog: &str) -> Result<i64> {
     let line = changelog.lines().find(|line| line.starts_with(" -- "));
-    let time = line
-        .and_then(|line| line.split_once(">  "))
-        .and_then(|(_, time)| date::parse(time.trim()));
+    let time =
+        line.and_then(|line| line.split_once(">  ")).and_then(|(_, time)| date::parse(time.trim()));
     time.ok_or_else(|| {
         Error::new(
             ErrorKind::Source,

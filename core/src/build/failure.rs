@@ -65,12 +65,13 @@ mod tests {
 
     #[test]
     fn what_only_repeats_the_failure_is_left_out() {
-        let log: Vec<String> = "gcc -c a.c\na.c:1:1: error: unknown type name\n    1 | x y;\n      | ^\n\
+        let log: Vec<String> =
+            "gcc -c a.c\na.c:1:1: error: unknown type name\n    1 | x y;\n      | ^\n\
             make[1]: *** [Makefile:2: a.o] Error 1\nmake[1]: Leaving directory '/x'\n\
             dpkg-buildpackage: error: debian/rules binary subprocess returned exit status 2"
-            .lines()
-            .map(str::to_owned)
-            .collect();
+                .lines()
+                .map(str::to_owned)
+                .collect();
         assert_eq!(
             that_matter(&log, 12),
             ["gcc -c a.c", "a.c:1:1: error: unknown type name", "    1 | x y;", "      | ^"]

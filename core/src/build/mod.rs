@@ -13,6 +13,7 @@
 mod binnmu;
 mod collect;
 mod command;
+mod dependencies;
 mod failure;
 mod options;
 mod prepare;
@@ -22,6 +23,7 @@ mod results;
 mod source;
 mod user;
 
+pub use dependencies::install_dependencies;
 pub use options::{BinNmu, BuildType, RebuildOptions, ResultDir, SourceSpec};
 pub use rebuild::{Rebuild, Workshop};
 pub use record::{BuildResult, Failure, FileHash, InstalledName, Status};

@@ -50,9 +50,9 @@ impl SourceSpec {
         };
         // Policy section 5.6.1.
         let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            && name.bytes().all(|c| {
-                c.is_ascii_lowercase() || c.is_ascii_digit() || b"+-.".contains(&c)
-            });
+            && name
+                .bytes()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"+-.".contains(&c));
         if !plain || version.as_deref() == Some("") {
             return Err(usage(format!("{text:?} is not the name of a source package")));
         }

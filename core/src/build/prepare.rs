@@ -89,7 +89,8 @@ impl<'a> Build<'a> {
         self.check_changelog(source, user)?;
         // The set-group-id bit of the build directory is not the source's affair; only the build
         // user may write; and what `debian/files` names would be taken for results.
-        let script = "chmod -R g-s,go+rX \"$1\" && chmod -R go-w \"$2\" && rm -f \"$1/debian/files\"";
+        let script =
+            "chmod -R g-s,go+rX \"$1\" && chmod -R go-w \"$2\" && rm -f \"$1/debian/files\"";
         must(session, &["sh", "-c", script, "sh", &self.tree, &self.folder], log, scope)
     }
 

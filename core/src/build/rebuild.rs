@@ -188,8 +188,8 @@ impl Rebuild {
         scope: &Scope,
     ) -> Result<()> {
         let Workshop { session, archive, debs, transport, .. } = *workshop;
-        let apt = Apt::new(session, archive, debs, transport, &self.root_log)
-            .parallel(workshop.parallel);
+        let apt =
+            Apt::new(session, archive, debs, transport, &self.root_log).parallel(workshop.parallel);
         let task = Task::Dependencies(dependencies);
         let plan =
             self.stages.stage(scope, "resolve", task.words(), || apt.resolve(&task, scope))?;
@@ -222,6 +222,6 @@ impl Rebuild {
 
 /// Whether every build needs `fakeroot`. From dpkg 1.22.13 on sources are built without root's
 /// rights unless they say otherwise, which `dpkg-buildtree` can tell.
-fn asks_for_fakeroot(installed: &Installed) -> bool {
+pub(super) fn asks_for_fakeroot(installed: &Installed) -> bool {
     installed.is_before("dpkg", "1.22.13")
 }

@@ -49,8 +49,8 @@ impl Source {
     fn of_files(files: SourceFiles) -> Result<Self> {
         let folder = files.dsc.parent().unwrap_or(Path::new("."));
         let name = files.dsc.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (sha256, size) = Sha256::of_file(&files.dsc)
-            .doing(|| format!("cannot read {}", files.dsc.display()))?;
+        let (sha256, size) =
+            Sha256::of_file(&files.dsc).doing(|| format!("cannot read {}", files.dsc.display()))?;
         let mut all = vec![SourceFile { name, path: files.dsc.clone(), size, sha256 }];
         all.extend(files.content.files.iter().map(|(name, size, sha256)| SourceFile {
             name: name.clone(),
@@ -150,7 +150,8 @@ mod tests {
         };
         let any = BuildType { any: true, all: false, source: false };
         let all = BuildType { any: false, all: true, source: false };
-        let check = |architecture: &str, what| source(architecture).check_architecture("amd64", what);
+        let check =
+            |architecture: &str, what| source(architecture).check_architecture("amd64", what);
         check("any all", &any).unwrap();
         check("any-amd64 armhf", &any).unwrap();
         check("all", &BuildType::default()).unwrap();

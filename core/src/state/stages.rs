@@ -98,9 +98,7 @@ mod tests {
         let scope = Scope::quiet();
         stages.stage(&scope, "a", "", || Ok(())).unwrap();
         let inner = || Err::<(), _>(Error::new(ErrorKind::Build, "no"));
-        stages
-            .stage(&scope, "b", "x", || stages.stage(&scope, "c", "", inner))
-            .unwrap_err();
+        stages.stage(&scope, "b", "x", || stages.stage(&scope, "c", "", inner)).unwrap_err();
         assert_eq!(stages.failed().as_deref(), Some("c"));
         let names: Vec<_> = stages.times().into_iter().map(|time| time.name).collect();
         assert_eq!(names, ["a", "c", "b"]);
