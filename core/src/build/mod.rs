@@ -13,8 +13,8 @@
 mod binnmu;
 mod collect;
 mod command;
+mod dependencies;
 mod failure;
-mod installdeps;
 mod options;
 mod prepare;
 mod rebuild;
@@ -23,7 +23,7 @@ mod results;
 mod source;
 mod user;
 
-pub use installdeps::install_dependencies;
+pub use dependencies::install_dependencies;
 pub use options::{BinNmu, BuildType, RebuildOptions, ResultDir, SourceSpec};
 pub use rebuild::{Rebuild, Workshop};
 pub use record::{BuildResult, Failure, FileHash, InstalledName, Status};

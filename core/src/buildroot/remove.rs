@@ -3,6 +3,7 @@
 use super::{Base, BaseOrigin, Buildroot, Storage};
 use crate::error::{ErrorKind, IoContext, Result};
 use crate::operation::Scope;
+use crate::store::Held;
 use debmock_helper::protocol::Place;
 use std::fs;
 use std::time::Duration;
@@ -31,7 +32,12 @@ impl Buildroot {
     /// [`ErrorKind::Busy`] while a session of this value is open.
     pub fn clean(&self, scope: &Scope) -> Result<()> {
         self.refuse_if_open("clean")?;
-        let _lock = self.lock(scope)?;
+        let lock = self.lock(scope)?;
+        self.start_over(&lock, scope)
+    }
+
+    /// What [`Buildroot::clean`] does, for those who hold the lock.
+    pub(super) fn start_over(&self, _lock: &Held, scope: &Scope) -> Result<()> {
         match self.base()? {
             Some(base) if base.origin == BaseOrigin::Import => {
                 if base.storage == Storage::Copy {
