@@ -100,8 +100,9 @@ impl Manifest {
                     return Err(io::Error::other(format!("{path} is an entry of type {other:?}")));
                 }
             };
-            let device = match (kind, header.device_major()?, header.device_minor()?) {
-                ('b' | 'c', Some(major), Some(minor)) => Some((major, minor)),
+            // Other types may have anything in these fields.
+            let device = match kind {
+                'b' | 'c' => header.device_major()?.zip(header.device_minor()?),
                 _ => None,
             };
             let mut found = Entry {
