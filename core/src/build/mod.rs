@@ -14,6 +14,7 @@ mod binnmu;
 mod collect;
 mod command;
 mod dependencies;
+mod extra;
 mod failure;
 mod options;
 mod prepare;
@@ -24,6 +25,7 @@ mod source;
 mod user;
 
 pub use dependencies::install_dependencies;
+pub use extra::extra_sources;
 pub use options::{BinNmu, BuildType, RebuildOptions, ResultDir, SourceSpec};
 pub use rebuild::{Rebuild, Workshop};
 pub use record::{BuildResult, Failure, FileHash, InstalledName, Status};

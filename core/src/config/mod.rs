@@ -31,6 +31,7 @@ mod check;
 mod distribution;
 mod explain;
 mod keys;
+mod line;
 mod loader;
 mod merge;
 mod network;
