@@ -61,9 +61,7 @@ pub(super) fn prepare<'a>(apt: &'a Apt<'a>, scope: &Scope) -> Result<Ready<'a>> 
     let session = apt.session;
     session.remove(FOLDER)?;
     session.write_text(&format!("{FOLDER}/apt.conf"), SETTINGS.as_bytes(), 0o644)?;
-    // With `file:` apt would look for packages where they lie on the host; index files have the
-    // same names under both.
-    let sources = sources_list(apt.archive).replace(" file:", " copy:");
+    let sources = sources_list(apt.archive);
     session.write_text(&format!("{FOLDER}/sources.list"), sources.as_bytes(), 0o644)?;
     session.make_directory(&format!("{FOLDER}/archives/partial"), 0o755, (0, 0))?;
     let place = Place { area: Area::Lists, path: apt.archive.digest.to_string() };

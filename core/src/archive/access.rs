@@ -5,7 +5,7 @@ use super::fetch;
 use super::index::Packages;
 use super::state::{ArchiveState, Lists};
 use super::transport::HostTransport;
-use crate::config::{self, ArchiveSource, Config, builtin_keys};
+use crate::config::{self, Config, builtin_keys};
 use crate::error::Result;
 use crate::operation::Scope;
 use crate::solve::PackageEntry;
@@ -46,15 +46,6 @@ impl<'a> Archives<'a> {
     /// # Errors
     /// Those of [`Acquire::refresh`].
     pub fn state(&self, scope: &Scope) -> Result<ArchiveState> {
-        self.state_with(&[], scope)
-    }
-
-    /// As [`Archives::state`], with further archives.
-    ///
-    /// # Errors
-    /// Those of [`Acquire::refresh`].
-    pub fn state_with(&self, further: &[ArchiveSource], scope: &Scope) -> Result<ArchiveState> {
-        let sources = [&self.config.archives, further].concat();
         let refresh = match self.config.refresh {
             config::Refresh::Always => Refresh::Always,
             config::Refresh::After(age) => Refresh::OlderThan(age),
@@ -62,7 +53,7 @@ impl<'a> Archives<'a> {
         };
         let architecture = self.config.architecture.as_str();
         scope.stage("indexes", format!("of {}", self.config.name), || {
-            self.acquire(scope).refresh(&sources, architecture, refresh)
+            self.acquire(scope).refresh(&self.config.archives, architecture, refresh)
         })
     }
 

@@ -14,7 +14,6 @@ mod binnmu;
 mod collect;
 mod command;
 mod dependencies;
-mod extra;
 mod failure;
 mod options;
 mod prepare;
@@ -25,7 +24,6 @@ mod source;
 mod user;
 
 pub use dependencies::install_dependencies;
-pub use extra::extra_sources;
 pub use options::{BinNmu, BuildType, RebuildOptions, ResultDir, SourceSpec};
 pub use rebuild::{Rebuild, Workshop};
 pub use record::{BuildResult, Failure, FileHash, InstalledName, Status};

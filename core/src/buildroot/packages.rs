@@ -7,7 +7,7 @@ use crate::archive::access::Archives;
 use crate::archive::state::ArchiveState;
 use crate::build::{self, BuildResult, Rebuild, RebuildOptions, Workshop};
 use crate::config::CleanupAfter;
-use crate::error::{IoContext, Result};
+use crate::error::Result;
 use crate::event::Log;
 use crate::operation::Scope;
 use crate::state::LogFile;
@@ -54,9 +54,7 @@ impl Buildroot {
     pub fn install_dependencies(&self, options: &RebuildOptions, scope: &Scope) -> Result<Plan> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.session(Access::default(), scope)?;
-        let extra = tempfile::tempdir().doing(|| "cannot make a temporary directory".into())?;
-        let further = build::extra_sources(options, &self.config, extra.path())?;
-        let state = archives.state_with(&further, scope)?;
+        let state = archives.state(scope)?;
         let sources = self.sources();
         let workshop = self.workshop(&archives, &session, &state, &sources);
         let log = LogFile::events_only(Log::Root);
@@ -78,12 +76,10 @@ impl Buildroot {
                 Some(session) => session.clone(),
                 None => self.fresh_session(scope)?,
             };
-            let extra = tempfile::tempdir().doing(|| "cannot make a temporary directory".into())?;
-            let further = build::extra_sources(rebuild.options(), &self.config, extra.path())?;
-            let state = archives.state_with(&further, scope)?;
-            Ok((archives, session, state, extra))
+            let state = archives.state(scope)?;
+            Ok((archives, session, state))
         };
-        let (archives, session, state, _extra) = match prepared() {
+        let (archives, session, state) = match prepared() {
             Ok(prepared) => prepared,
             Err(error) => return Err(rebuild.abandon(error)),
         };

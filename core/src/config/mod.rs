@@ -31,7 +31,6 @@ mod check;
 mod distribution;
 mod explain;
 mod keys;
-mod line;
 mod loader;
 mod merge;
 mod network;

@@ -77,14 +77,6 @@ pub struct Conffile {
     pub remove_on_upgrade: bool,
 }
 
-/// The control data of a `.deb`, called `name` in messages.
-///
-/// # Errors
-/// It is no package, or a damaged one.
-pub fn control_of(stream: impl Read, name: &str) -> Result<Control, Error> {
-    Ok(DebReader::open(stream, name)?.control)
-}
-
 /// A `.deb` whose control member was read, and whose data member comes next.
 pub(crate) struct DebReader<R> {
     archive: ArReader<R>,
