@@ -100,8 +100,9 @@ impl Manifest {
                     return Err(io::Error::other(format!("{path} is an entry of type {other:?}")));
                 }
             };
-            let device = match (kind, header.device_major()?, header.device_minor()?) {
-                ('b' | 'c', Some(major), Some(minor)) => Some((major, minor)),
+            // Other types may have anything in these fields.
+            let device = match kind {
+                'b' | 'c' => header.device_major()?.zip(header.device_minor()?),
                 _ => None,
             };
             let mut found = Entry {
@@ -196,7 +197,7 @@ impl Manifest {
 impl Entry {
     fn differing_fields(&self, other: &Self) -> Vec<&'static str> {
         let mut fields = Vec::new();
-        let mut check = |name, same| {
+        let mut check = |name, same: bool| {
             if !same {
                 fields.push(name);
             }
