@@ -46,11 +46,21 @@ impl<'a> Archives<'a> {
     /// # Errors
     /// Those of [`Acquire::refresh`].
     pub fn state(&self, scope: &Scope) -> Result<ArchiveState> {
-        let refresh = match self.config.refresh {
-            config::Refresh::Always => Refresh::Always,
-            config::Refresh::After(age) => Refresh::OlderThan(age),
-            config::Refresh::Never => Refresh::Never,
-        };
+        self.refreshed(
+            match self.config.refresh {
+                config::Refresh::Always => Refresh::Always,
+                config::Refresh::After(age) => Refresh::OlderThan(age),
+                config::Refresh::Never => Refresh::Never,
+            },
+            scope,
+        )
+    }
+
+    /// What the archives offer now, asked as `refresh` says whatever the config says.
+    ///
+    /// # Errors
+    /// Those of [`Acquire::refresh`].
+    pub fn refreshed(&self, refresh: Refresh, scope: &Scope) -> Result<ArchiveState> {
         let architecture = self.config.architecture.as_str();
         scope.stage("indexes", format!("of {}", self.config.name), || {
             self.acquire(scope).refresh(&self.config.archives, architecture, refresh)

@@ -1,9 +1,10 @@
 //! Packages of a buildroot and builds in it: what is asked of the archives, of apt inside and of
 //! the build, put together.
 
-use super::{Access, Buildroot};
+use super::{Access, Buildroot, Session};
 use crate::apt::{Apt, Plan};
 use crate::archive::access::Archives;
+use crate::archive::acquire::Refresh;
 use crate::archive::state::ArchiveState;
 use crate::build::{self, BuildResult, Rebuild, RebuildOptions, Workshop};
 use crate::config::CleanupAfter;
@@ -31,12 +32,16 @@ impl Buildroot {
         self.with_apt(scope, |apt| apt.remove(packages, scope))
     }
 
-    /// Brings every package to the version that the archive offers.
+    /// Brings every package to the version that the archive offers; the archive is asked anew,
+    /// however old the indexes may be by the config.
     ///
     /// # Errors
     /// As [`Buildroot::install`].
     pub fn update(&self, scope: &Scope) -> Result<Plan> {
-        self.with_apt(scope, |apt| apt.upgrade(scope))
+        let archives = Archives::open(&self.config, self.zone.places(), scope)?;
+        let session = self.session(Access::default(), scope)?;
+        let state = archives.refreshed(Refresh::Always, scope)?;
+        self.apt_of(&archives, &session, &state, |apt| apt.upgrade(scope))
     }
 
     /// Runs `apt-get` with `arguments`; packages that it wants are fetched by this process.
@@ -104,8 +109,18 @@ impl Buildroot {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.session(Access::default(), scope)?;
         let state = archives.state(scope)?;
+        self.apt_of(&archives, &session, &state, work)
+    }
+
+    fn apt_of<T>(
+        &self,
+        archives: &Archives<'_>,
+        session: &Session,
+        state: &ArchiveState,
+        work: impl FnOnce(&Apt<'_>) -> Result<T>,
+    ) -> Result<T> {
         let log = LogFile::events_only(Log::Root);
-        let apt = Apt::new(&session, &state, archives.debs(), archives.transport(), &log)
+        let apt = Apt::new(session, state, archives.debs(), archives.transport(), &log)
             .parallel(self.config.network.parallel)
             .source_date_epoch(self.config.source_date_epoch);
         work(&apt)
@@ -119,7 +134,7 @@ impl Buildroot {
     fn workshop<'a>(
         &'a self,
         archives: &'a Archives<'_>,
-        session: &'a super::Session,
+        session: &'a Session,
         state: &'a ArchiveState,
         sources: &'a std::path::Path,
     ) -> Workshop<'a> {
