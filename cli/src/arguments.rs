@@ -184,6 +184,12 @@ pub struct Source {
     /// A further build dependency; may be repeated
     #[arg(long, visible_alias = "additional-package", value_name = "DEPENDENCY")]
     pub add_depends: Vec<String>,
+    /// A .deb, or a directory of them, that may satisfy dependencies; may be repeated
+    #[arg(long = "extra-package", value_name = "PATH")]
+    pub extra_packages: Vec<PathBuf>,
+    /// A line of sources.list(5): a further archive for this build; may be repeated
+    #[arg(long = "extra-repository", value_name = "LINE")]
+    pub extra_repositories: Vec<String>,
 }
 
 /// How to build.

@@ -97,6 +97,8 @@ fn options(source: &Source, place: ResultDir) -> Result<RebuildOptions> {
     };
     options.profiles.clone_from(&source.profiles);
     options.add_depends.clone_from(&source.add_depends);
+    options.extra_packages.clone_from(&source.extra_packages);
+    options.extra_repositories.clone_from(&source.extra_repositories);
     Ok(options)
 }
 

@@ -40,7 +40,7 @@ impl Buildroot {
     pub fn update(&self, scope: &Scope) -> Result<Plan> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.session(Access::default(), scope)?;
-        let state = archives.refreshed(Refresh::Always, scope)?;
+        let state = archives.state_with(&[], Refresh::Always, scope)?;
         self.apt_of(&archives, &session, &state, |apt| apt.upgrade(scope))
     }
 
@@ -59,7 +59,7 @@ impl Buildroot {
     pub fn install_dependencies(&self, options: &RebuildOptions, scope: &Scope) -> Result<Plan> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.session(Access::default(), scope)?;
-        let state = archives.state(scope)?;
+        let state = self.state_for(options, &archives, scope)?;
         let sources = self.sources();
         let workshop = self.workshop(&archives, &session, &state, &sources);
         let log = LogFile::events_only(Log::Root);
@@ -81,7 +81,7 @@ impl Buildroot {
                 Some(session) => session.clone(),
                 None => self.fresh_session(scope)?,
             };
-            let state = archives.state(scope)?;
+            let state = self.state_for(rebuild.options(), &archives, scope)?;
             Ok((archives, session, state))
         };
         let (archives, session, state) = match prepared() {
@@ -124,6 +124,18 @@ impl Buildroot {
             .parallel(self.config.network.parallel)
             .source_date_epoch(self.config.source_date_epoch);
         work(&apt)
+    }
+
+    /// What the archives offer for one build, extra packages and repositories included.
+    fn state_for(
+        &self,
+        options: &RebuildOptions,
+        archives: &Archives<'_>,
+        scope: &Scope,
+    ) -> Result<ArchiveState> {
+        let cache = &self.zone.places().cache;
+        let extra = build::extra_archives(options, &self.config, cache, archives.debs())?;
+        archives.state_with(&extra, archives.refresh(), scope)
     }
 
     /// Where source packages are kept for later builds.
