@@ -68,13 +68,20 @@ impl Buildroot {
         if let Some(ext) = &options.uniqueext {
             name = format!("{name}-{ext}");
         }
+        let reserved = [debmock_helper::store::TRASH, debmock_helper::store::LOCKS];
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+~".contains(c);
-        if !name.chars().all(plain) || name.starts_with('.') || name.len() > 200 {
+        if !name.chars().all(plain)
+            || name.starts_with('.')
+            || name.len() > 200
+            || reserved.contains(&name.as_str())
+        {
             return Err(Error::new(
                 ErrorKind::Usage,
                 format!("{name:?} cannot be the name of a buildroot"),
             )
-            .with_hint("use letters, digits, and - _ . + ~"));
+            .with_hint(
+                "use letters, digits, and - _ . + ~, and neither `trash` nor `locks` alone",
+            ));
         }
         let zone = Arc::new(open_zone(&config, options)?);
         let owner = std::process::id();

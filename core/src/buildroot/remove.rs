@@ -3,7 +3,8 @@
 use super::{Base, BaseOrigin, Buildroot, Storage};
 use crate::error::{ErrorKind, IoContext, Result};
 use crate::operation::Scope;
-use debmock_helper::protocol::Place;
+use debmock_helper::protocol::{Area, Place};
+use debmock_helper::store::{MAKING, TRASH};
 use std::fs;
 use std::time::Duration;
 
@@ -60,10 +61,17 @@ impl Buildroot {
         if wanted(Scrub::Layers) {
             self.scrub_layers(scope)?;
         }
+        // What killed processes left takes space, and belongs to nobody.
+        for area in [Area::Layers, Area::Roots] {
+            self.zone.remove(Place { area, path: TRASH.into() }, scope)?;
+        }
         let cache = &self.zone.places().cache;
         for (part, folder) in [(Scrub::Debs, "debs"), (Scrub::Lists, "lists")] {
             if wanted(part) {
-                empty(&cache.join(folder))?;
+                // The directory of the format itself is held open by helpers: it stays.
+                for version in formats(&cache.join(folder))? {
+                    empty(&version)?;
+                }
             }
         }
         Ok(())
@@ -80,17 +88,28 @@ impl Buildroot {
             }
         }
         for layer in self.zone.list(Place::layer("."))? {
-            if used.contains(&layer) {
+            if layer == TRASH || used.contains(&layer) {
                 continue;
             }
             // Whoever makes or is about to use it holds its lock.
-            match self.zone.lock(&format!("layer.{layer}"), true, Some(Duration::ZERO), scope) {
+            let key = layer.strip_prefix(MAKING).unwrap_or(&layer);
+            match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
                 Ok(_lock) => self.zone.remove(Place::layer(layer), scope)?,
                 Err(error) if error.kind() == ErrorKind::Locked => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+}
+
+/// The directories of the formats below a directory of the caller's.
+fn formats(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
+    let doing = || format!("cannot read {}", folder.display());
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path()).doing(doing)).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(crate::Error::io(doing(), error)),
     }
 }
 
@@ -106,7 +125,6 @@ fn empty(folder: &std::path::Path) -> Result<()> {
         let entry = entry.doing(doing)?;
         let directory = entry.file_type().doing(doing)?.is_dir();
         let removed = if directory {
-            // The directory of the format itself is held open by helpers: only its content goes.
             empty(&entry.path())?;
             fs::remove_dir(entry.path())
         } else {

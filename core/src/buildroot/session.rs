@@ -348,6 +348,17 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Whoever opens the buildroot next shall not have to wait for what is still ending. A
+        // forked child only closes its descriptors; a helper that is gone has taken all along.
+        let request = Request::End { session: self.number };
+        if let Ok(channel) = self.zone.helper().request(&request, &[]) {
+            let _ = channel.done();
+        }
+    }
+}
+
 /// A mount that [`Session::attach`] made.
 #[must_use = "dropping it unmounts at once"]
 #[derive(Debug)]

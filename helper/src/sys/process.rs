@@ -80,6 +80,28 @@ pub fn die_with_parent() -> Result<(), Errno> {
     Ok(())
 }
 
+/// As [`die_with_parent`], for a fork of process `parent` in the same pid namespace: a parent that
+/// died before the call is noticed too.
+pub fn die_with(parent: u32) {
+    let _ = die_with_parent();
+    if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get() as u32) != Some(parent) {
+        exit_now(0)
+    }
+}
+
+/// From now on this process works only when nobody else wants the processor or the disk.
+pub fn be_idle() {
+    const WHO_PROCESS: libc::c_int = 1;
+    const CLASS_IDLE: libc::c_int = 3 << 13;
+    // SAFETY: plain integers and a structure that outlives the call. What the kernel refuses
+    // stays as it is.
+    unsafe {
+        let parameters: libc::sched_param = std::mem::zeroed();
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters);
+        libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE);
+    }
+}
+
 /// Makes this process impossible to trace and its `/proc` entries inaccessible for anybody without
 /// `CAP_SYS_PTRACE` in the user namespace in which its program was started.
 pub fn forbid_inspection() -> Result<(), Errno> {
