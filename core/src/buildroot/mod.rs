@@ -128,6 +128,7 @@ impl Buildroot {
     /// [`ErrorKind::Locked`] when the config's time to wait has run out, and those of
     /// [`Buildroot::init`].
     pub fn session(&self, access: Access, scope: &Scope) -> Result<Arc<Session>> {
+        self.check_fork()?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = open.upgrade() {
             return Ok(session);
@@ -182,6 +183,7 @@ impl Buildroot {
 
     /// Fails at once if this value has a session open.
     fn refuse_if_open(&self, doing: &str) -> Result<()> {
+        self.check_fork()?;
         match self.current() {
             None => Ok(()),
             Some(_) => Err(Error::new(

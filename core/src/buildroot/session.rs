@@ -190,6 +190,10 @@ impl Session {
     ) -> Result<Exit> {
         let (output, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
         let theirs = OwnedFd::from(theirs);
+        // A pipe belongs to who made it, and opening `/dev/stdout` or `/dev/stderr` asks: without
+        // this a build user could not write to its own output by these names.
+        rustix::fs::fchmod(&theirs, rustix::fs::Mode::from(0o666))
+            .doing(|| "cannot prepare a pipe".into())?;
         let both = theirs.try_clone().doing(|| "cannot copy a descriptor".into())?;
         let null = File::open("/dev/null").doing(|| "cannot open /dev/null".into())?;
         let process = self.spawn(run, Stdio::Descriptors([null.into(), theirs, both]))?;

@@ -6,15 +6,16 @@
 //! volatile upper is lifted, since the page cache survives; after a crash of the machine it is not.
 
 use super::identity::Entered;
-use crate::protocol::{Area, Doing, Failure, Open, Place, Tree};
+use crate::protocol::{Area, Doing, Failure, Open, Place, SessionFile, Tree};
 use crate::store;
 use crate::sys::mount::{NODEV, RDONLY, set_attributes};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, open_tree,
 };
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// A detached mount of the tree that `open` describes.
@@ -60,20 +61,6 @@ fn overlay(
     open: &Open,
 ) -> Result<OwnedFd, Failure> {
     let mut layers = Vec::new();
-    let mut change = None;
-    if let Some(place) = upper {
-        let home = store::open_directory(entered, place)?;
-        store::claim(&home, &place.path)?;
-        let make = |name: &str| store::make_directory_at(&home, name);
-        let (upper, work) = (make("upper")?, make("work")?);
-        forgive_crash(&work)?;
-        if !open.files.is_empty() {
-            let session = make("session")?;
-            store::write_files(&session, &open.files)?;
-            layers.push(session);
-        }
-        change = Some((upper, work));
-    }
     for place in lower {
         if place.area == Area::Layers
             && let Some((home, name)) = home_of(entered, place)?
@@ -82,8 +69,41 @@ fn overlay(
         }
         layers.push(store::open_directory(entered, place)?);
     }
+    let mut change = None;
+    if let Some(place) = upper {
+        let home = store::open_directory(entered, place)?;
+        store::claim(&home, &place.path)?;
+        let make = |name: &str| store::make_directory_at(&home, name);
+        let is_new = |name: &str| {
+            matches!(statat(&home, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
+        };
+        let (new_upper, new_session) = (is_new("upper"), is_new("session"));
+        let (upper, work) = (make("upper")?, make("work")?);
+        forgive_crash(&work)?;
+        // A directory that several layers have looks as it does in the topmost one.
+        if new_upper {
+            store::look_alike(&upper, ".", &layers)?;
+        }
+        if !open.files.is_empty() {
+            let session = make("session")?;
+            store::write_files(&session, &open.files)?;
+            if new_session {
+                for folder in folders(&open.files) {
+                    store::look_alike(&session, folder, &layers)?;
+                }
+            }
+            layers.insert(0, session);
+        }
+        change = Some((upper, work));
+    }
     mount_overlay(&layers, change.as_ref().map(|(upper, work)| (upper, work)))
         .isolating(|| "cannot mount an overlay".into())
+}
+
+/// Every directory above one of `files`.
+fn folders(files: &[SessionFile]) -> BTreeSet<&str> {
+    let paths = files.iter().map(|file| file.path.as_str());
+    paths.flat_map(|path| path.match_indices('/').map(move |(end, _)| &path[..end])).collect()
 }
 
 /// Mounts `layers` (topmost first), with `upper` and `work` or read-only.

@@ -12,7 +12,8 @@ mod remove;
 pub use boot::{check as check_boot, claim};
 pub use copy::copy_tree;
 pub use files::{
-    boot_id, make_directory_at, make_path, open_directory, read_at, write_at, write_files,
+    boot_id, look_alike, make_directory_at, make_path, open_directory, read_at, write_at,
+    write_files,
 };
 pub use remove::{remove_tree, usage};
 

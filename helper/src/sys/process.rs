@@ -113,11 +113,23 @@ pub fn forbid_inspection() -> Result<(), Errno> {
 /// Every signal back to its default action and none blocked: the host may ignore SIGCHLD, Python
 /// ignores SIGPIPE, and both are inherited through exec.
 pub fn reset_signals() {
+    // The kernel's structure: handler, flags, restorer, mask. All zero is the default action.
+    let default = [0u64; 8];
     for signal in 1..=64 {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            // SAFETY: SIG_DFL is a valid action; the two numbers that glibc keeps to itself are
-            // refused with EINVAL, which is harmless.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+            // Not by `signal(3)`: the C library keeps 32 and 33 to itself, and who started us may
+            // ignore them.
+            // SAFETY: the structure is at least as large as on any architecture, and 8 is the
+            // size of the kernel's signal set.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    default.as_ptr(),
+                    std::ptr::null_mut::<u64>(),
+                    8,
+                );
+            }
         }
     }
     // SAFETY: an emptied set is initialised, and sigprocmask copies it.
