@@ -278,9 +278,8 @@ impl AsFd for Channel {
 
 /// A reply that does not belong to the request.
 pub fn unexpected(reply: &Reply) -> ClientError {
-    let mut text = format!("an unexpected reply {reply:?}");
-    text.truncate(text.floor_char_boundary(200));
-    ClientError::Protocol(text)
+    let text = format!("an unexpected reply {reply:?}");
+    ClientError::Protocol(text.chars().take(200).collect())
 }
 
 /// An open session, as the host holds it: the socket of its keeper.

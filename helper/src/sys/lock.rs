@@ -39,9 +39,8 @@ pub fn is_held(file: BorrowedFd<'_>) -> Result<bool, Errno> {
     lock.l_type = libc::F_WRLCK as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     // SAFETY: the descriptor is open and `lock` outlives the call.
-    super::check(
-        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) }.into(),
-    )?;
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+    super::check(result.into())?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }
 
