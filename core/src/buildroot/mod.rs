@@ -71,13 +71,20 @@ impl Buildroot {
         if let Some(ext) = &options.uniqueext {
             name = format!("{name}-{ext}");
         }
+        let reserved = [debmock_helper::store::TRASH, debmock_helper::store::LOCKS];
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+~".contains(c);
-        if !name.chars().all(plain) || name.starts_with('.') || name.len() > 200 {
+        if !name.chars().all(plain)
+            || name.starts_with('.')
+            || name.len() > 200
+            || reserved.contains(&name.as_str())
+        {
             return Err(Error::new(
                 ErrorKind::Usage,
                 format!("{name:?} cannot be the name of a buildroot"),
             )
-            .with_hint("use letters, digits, and - _ . + ~"));
+            .with_hint(
+                "use letters, digits, and - _ . + ~, and neither `trash` nor `locks` alone",
+            ));
         }
         let zone = Arc::new(open_zone(&config, options)?);
         let owner = std::process::id();
@@ -124,6 +131,7 @@ impl Buildroot {
     /// [`ErrorKind::Locked`] when the config's time to wait has run out, and those of
     /// [`Buildroot::init`].
     pub fn session(&self, access: Access, scope: &Scope) -> Result<Arc<Session>> {
+        self.check_fork()?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = open.upgrade() {
             return Ok(session);
@@ -192,6 +200,7 @@ impl Buildroot {
 
     /// Fails at once if this value has a session open.
     fn refuse_if_open(&self, doing: &str) -> Result<()> {
+        self.check_fork()?;
         match self.current() {
             None => Ok(()),
             Some(_) => Err(Error::new(

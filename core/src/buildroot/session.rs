@@ -35,8 +35,6 @@ pub struct SessionOptions {
 #[derive(Debug)]
 pub struct Session {
     keeper: Keeper,
-    /// Its other end is the keeper's: it closes when the keeper has ended.
-    life: Channel,
     number: u32,
     zone: Arc<Zone>,
     _locks: Vec<Held>,
@@ -139,8 +137,8 @@ impl Session {
                 for warning in warnings {
                     scope.warn(warning, None);
                 }
-                let (zone, life) = (Arc::clone(zone), channel);
-                Ok(Session { keeper, life, number: session, zone, _locks: locks })
+                let zone = Arc::clone(zone);
+                Ok(Session { keeper, number: session, zone, _locks: locks })
             }
             other => Err(unexpected(&other).into()),
         }
@@ -192,6 +190,10 @@ impl Session {
     ) -> Result<Exit> {
         let (output, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
         let theirs = OwnedFd::from(theirs);
+        // A pipe belongs to who made it, and opening `/dev/stdout` or `/dev/stderr` asks: without
+        // this a build user could not write to its own output by these names.
+        rustix::fs::fchmod(&theirs, rustix::fs::Mode::from(0o666))
+            .doing(|| "cannot prepare a pipe".into())?;
         let both = theirs.try_clone().doing(|| "cannot copy a descriptor".into())?;
         let null = File::open("/dev/null").doing(|| "cannot open /dev/null".into())?;
         let process = self.spawn(run, Stdio::Descriptors([null.into(), theirs, both]))?;
@@ -351,12 +353,12 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// Ends the session and waits for its end, so that whoever locks the buildroot next finds it
-    /// free. A forked copy of the host only forgets it.
     fn drop(&mut self) {
-        if self.keeper.end().is_ok() {
-            let until = Instant::now() + Duration::from_secs(5);
-            while Instant::now() < until && self.life.receive(Duration::from_secs(1)).is_ok() {}
+        // Whoever opens the buildroot next shall not have to wait for what is still ending. A
+        // forked child only closes its descriptors; a helper that is gone has taken all along.
+        let request = Request::End { session: self.number };
+        if let Ok(channel) = self.zone.helper().request(&request, &[]) {
+            let _ = channel.done();
         }
     }
 }

@@ -201,10 +201,11 @@ impl Mapper {
     fn fork(target: i32, lines: &Lines) -> Result<Self, Failure> {
         let (mut wait, go) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
         let (outcome, mut report) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
+        let parent = std::process::id();
         match process::fork(0).doing(|| "cannot fork".into())? {
             Fork::Child => {
                 drop((go, outcome));
-                let _ = process::die_with_parent();
+                process::die_with(parent);
                 let mut byte = [0];
                 if wait.read_exact(&mut byte).is_err() {
                     process::exit_now(0);
