@@ -21,6 +21,7 @@ pub mod dsc;
 pub mod key;
 pub mod machine;
 pub mod oracle;
+pub mod rig;
 pub mod server;
 pub mod tarball;
 pub mod tiny;

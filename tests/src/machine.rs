@@ -100,6 +100,32 @@ pub fn debmock() -> PathBuf {
     program("DEBMOCK_BIN", "debmock")
 }
 
+/// The kit's own caller of the library, built beside the running test.
+pub fn driver() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_else(|e| panic!("this test has no path: {e}"));
+    // target/release/deps/TEST
+    let folder = test.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let path = folder.join("drive");
+    assert!(path.is_file(), "{} is missing: build the package debmock-tests", path.display());
+    path
+}
+
+/// The same program where every user may run it: a copy in `folder`.
+pub fn for_users(program: &Path, folder: &Path) -> PathBuf {
+    let copy = folder.join(program.file_name().unwrap_or_default());
+    if !copy.exists() {
+        fs::copy(program, &copy)
+            .unwrap_or_else(|e| panic!("cannot copy {}: {e}", program.display()));
+    }
+    copy
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |elapsed| elapsed.as_secs())
+}
+
 /// The root of the source tree.
 pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
