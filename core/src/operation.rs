@@ -211,6 +211,16 @@ pub fn run<T: Send>(
     mut on_event: impl FnMut(&Event),
     work: impl FnOnce(&Scope) -> Result<T> + Send,
 ) -> Result<T> {
+    watch(cancel, |event| event.into_iter().for_each(&mut on_event), work)
+}
+
+/// As [`run`], for callers that look after something else meanwhile: without an event, `on_event`
+/// is called with `None` about ten times a second.
+pub fn watch<T: Send>(
+    cancel: CancelToken,
+    mut on_event: impl FnMut(Option<&Event>),
+    work: impl FnOnce(&Scope) -> Result<T> + Send,
+) -> Result<T> {
     struct Close<'a>(&'a Scope);
     impl Drop for Close<'_> {
         fn drop(&mut self) {
@@ -224,9 +234,7 @@ pub fn run<T: Send>(
             work(&scope)
         });
         while !scope.finished() {
-            if let Some(event) = scope.next(Duration::from_millis(100)) {
-                on_event(&event);
-            }
+            on_event(scope.next(Duration::from_millis(100)).as_ref());
         }
         worker.join().unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Unexpected, "debmock panicked; this is a bug of debmock"))

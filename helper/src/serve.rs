@@ -377,13 +377,15 @@ fn open_lock(entered: &Entered, place: &Place) -> Result<OwnedFd, Failure> {
     openat(&folder, name, flags, Mode::from(0o644)).doing(doing)
 }
 
+/// Bytes of a lock file: always as many, since cutting a file short waits for the disk.
+const HOLDER: usize = 200;
+
 fn write_holder(file: &OwnedFd, holder: &str) {
-    if let Ok(copy) = file.try_clone() {
-        let mut file = File::from(copy);
-        // Only for people: nothing depends on it.
-        let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.set_len(0));
-        let _ = file.write_all(holder.as_bytes());
-    }
+    let mut record = [b' '; HOLDER];
+    let text = &holder.as_bytes()[..holder.floor_char_boundary(HOLDER)];
+    record[..text.len()].copy_from_slice(text);
+    // Only for people: nothing depends on it.
+    let _ = rustix::io::pwrite(file, &record, 0);
 }
 
 fn holder_of(file: &OwnedFd) -> String {
@@ -391,7 +393,7 @@ fn holder_of(file: &OwnedFd) -> String {
     if let Ok(copy) = file.try_clone() {
         let mut file = File::from(copy);
         let _ = file.seek(SeekFrom::Start(0));
-        let _ = file.take(500).read_to_string(&mut holder);
+        let _ = file.take(HOLDER as u64).read_to_string(&mut holder);
     }
     let holder = holder.trim();
     if holder.is_empty() { "another process".into() } else { holder.into() }

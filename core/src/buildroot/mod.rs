@@ -8,6 +8,7 @@
 mod archive;
 mod base;
 mod files;
+mod list;
 mod remove;
 mod session;
 mod transfer;
@@ -15,6 +16,7 @@ mod transfer;
 pub use archive::{Compression, ExportOptions};
 pub use base::{Base, BaseOrigin, Storage};
 pub(crate) use files::{POLICY as POLICY_FILE, policy};
+pub use list::{ListedBuildroot, ListedLayer, Listing};
 pub use remove::Scrub;
 pub use session::{Attached, Exit, Process, Run, Session, SessionOptions, Stdio};
 

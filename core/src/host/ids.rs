@@ -52,12 +52,14 @@ fn choose(
     }
     if uid != 0 {
         let who = name.map_or_else(|| uid.to_string(), str::to_owned);
+        let first = free_range(subuid, subgid);
+        let last = first + NEEDED - 1;
         return Err(Error::new(
             ErrorKind::Isolation,
             format!("the user {who} has no range of {NEEDED} ids in /etc/subuid and /etc/subgid"),
         )
         .with_hint(format!(
-            "install the package uidmap and, as root, run: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {who}"
+            "install the package uidmap and, as root, run: usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {who}"
         )));
     }
     let (first, count) = root_range;
@@ -82,6 +84,13 @@ fn choose(
         }
     }
     Ok(RangeChoice::Root(IdMap { uid: first, gid: first, count: NEEDED }))
+}
+
+/// The first id of a range that nobody has in either file; `useradd` begins at 100000 too.
+fn free_range(subuid: &str, subgid: &str) -> u32 {
+    let ends = ranges(subuid).chain(ranges(subgid)).map(|r| r.first.saturating_add(r.count));
+    let first = ends.max().unwrap_or(0).max(100_000);
+    if first > u32::MAX - NEEDED { 100_000 } else { first }
 }
 
 struct Range<'a> {
@@ -135,7 +144,7 @@ mod tests {
     fn a_user_without_a_large_enough_range_is_told_the_command() {
         let error = choose(1002, Some("short"), SUBUID, SUBUID, ROOT_RANGE).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Isolation);
-        assert!(error.hint().unwrap().contains("usermod"), "{error:?}");
+        assert!(error.hint().unwrap().contains("--add-subuids 300010-365545"), "{error:?}");
     }
 
     #[test]

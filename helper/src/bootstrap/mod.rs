@@ -154,3 +154,6 @@ impl Staged<'_> {
         self
     }
 }
+
+#[cfg(test)]
+mod oracle_tests;

@@ -1,6 +1,9 @@
 //! apt's `extended_states`: which packages were installed only as dependencies.
 
-use super::Stanza;
+use std::os::fd::BorrowedFd;
+
+use super::info::read;
+use super::{Error, Stanza};
 
 /// The mark of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +14,23 @@ pub struct ExtendedState {
     pub architecture: String,
     /// Installed automatically.
     pub auto: bool,
+}
+
+/// The marks that apt recorded in a root; none if apt never did.
+///
+/// # Errors
+/// The file cannot be read, or is not in apt's form.
+pub fn extended_states(root: BorrowedFd<'_>) -> Result<Vec<ExtendedState>, Error> {
+    const PATH: &str = "var/lib/apt/extended_states";
+    let text = match read(root, PATH) {
+        Ok(text) => text,
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    ExtendedState::parse(&text)
+        .map_err(|error| Error::Damaged { path: format!("/{PATH}"), what: error.to_string() })
 }
 
 impl ExtendedState {
@@ -56,4 +76,30 @@ pub fn bucket_order(name: &str) -> u32 {
         hash.wrapping_mul(33).wrapping_add(u32::from(byte.to_ascii_lowercase()))
     });
     hash % BUCKETS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_written_in_the_order_of_apts_cache() {
+        let mark = |name: &str, auto| ExtendedState {
+            name: name.into(),
+            architecture: "amd64".into(),
+            auto,
+        };
+        // As apt 2.6 wrote them on a bookworm system.
+        let names = ["libkeyutils1", "libgomp1", "libext2fs2", "libffi8", "libgssapi-krb5-2"];
+        let mut states: Vec<_> = names.iter().map(|name| mark(name, true)).collect();
+        states.sort_by(|a, b| a.name.cmp(&b.name));
+        states.push(mark("manual", false));
+        let text = ExtendedState::write(&states);
+        let read = ExtendedState::parse(text.as_bytes()).unwrap();
+        let order: Vec<_> = read.iter().map(|state| state.name.as_str()).collect();
+        assert_eq!(order, names);
+        assert!(
+            text.starts_with("Package: libkeyutils1\nArchitecture: amd64\nAuto-Installed: 1\n\n")
+        );
+    }
 }

@@ -66,9 +66,7 @@ impl<'a> Database<'a> {
             let path = format!("{name}.{}", file.name);
             self.write_control(&path, file)?;
         }
-        if let Some(sums) = &unpacked.generated_md5sums
-            && !sums.is_empty()
-        {
+        if let Some(sums) = &unpacked.generated_md5sums {
             write(&self.info, INFO, &format!("{name}.md5sums"), 0o644, None, sums)?;
         }
         let triggers = unpacked.control.file("triggers").map_or(&b""[..], |file| &file.data);

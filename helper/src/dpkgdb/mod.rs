@@ -19,7 +19,7 @@ mod status;
 mod triggers;
 mod version;
 
-pub use extended::{ExtendedState, bucket_order};
+pub use extended::{ExtendedState, bucket_order, extended_states};
 pub use info::{Database, Summary};
 pub(crate) use registry::Registry;
 pub(crate) use relation::{alternatives, replaces, satisfied};

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::header::{
-    BLOCK, BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, Entry, FIFO, FILE, HARD_LINK, SYMLINK,
+    BLOCK, BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, Entry, FIFO, FILE, HARD_LINK, SYMLINK, Xattr,
 };
 
 /// Archives end at a multiple of this, as GNU tar's do.
@@ -32,9 +32,12 @@ pub struct ExportOptions<'a> {
     pub cancel: &'a AtomicBool,
 }
 
+/// Name, type, mode, target of a link, numbers of a device.
+type Node = (&'static str, u8, u32, &'static str, (u32, u32));
+
 /// The nodes that every archive has in `./dev`, whatever the tree has there: a user without
 /// privileges cannot make them, and the archive must not depend on who made it.
-const DEVICES: [(&str, u8, u32, &str, (u32, u32)); 15] = [
+const DEVICES: [Node; 15] = [
     ("", DIRECTORY, 0o755, "", (0, 0)),
     ("console", CHAR_DEVICE, 0o666, "", (5, 1)),
     ("fd", SYMLINK, 0o777, "/proc/self/fd", (0, 0)),
@@ -297,7 +300,7 @@ impl<W: Write> Exporter<'_, W> {
 
 /// The extended attributes that belong into an archive, by sorted names. Those of overlay
 /// file systems describe layers, not files; labels of SELinux belong to the machine.
-fn xattrs(file: impl AsFd, path: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+fn xattrs(file: impl AsFd, path: &[u8]) -> Result<Vec<Xattr>, Error> {
     let fail = |error| read_error("read the extended attributes of", path, error);
     let mut names = vec![0; 4096];
     let count = loop {

@@ -3,6 +3,9 @@
 /// The block size of tar, in bytes.
 pub(super) const BLOCK: usize = 512;
 
+/// Name and value of an extended attribute.
+pub(super) type Xattr = (Vec<u8>, Vec<u8>);
+
 /// One entry of the archive.
 #[derive(Clone, Debug)]
 pub(super) struct Entry<'a> {
@@ -18,7 +21,7 @@ pub(super) struct Entry<'a> {
     pub link: &'a [u8],
     pub device: (u32, u32),
     /// Name and value, sorted by name.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Vec<Xattr>,
 }
 
 /// Types of entries in ustar.

@@ -139,22 +139,33 @@ impl Import<'_, '_> {
         {
             return Err(Problem::Refused("it is a hard link to a directory".into()));
         }
-        // A file's data can be read only once, so whatever is in the way goes first.
-        if self.placer.kind(&path)?.is_some() {
+        let mut placed = self.make(&path, link.as_deref(), entry, stream)?;
+        if placed == Placed::Occupied {
+            // Nothing of the data was read yet.
             self.placer.remove(&path)?;
+            placed = self.make(&path, link.as_deref(), entry, stream)?;
         }
-        let placed = match (entry.kind, &link) {
-            (Kind::Symlink, _) => self.placer.symlink(&path, entry)?,
-            (Kind::HardLink, Some(link)) => self.placer.hard_link(&path, link)?,
-            (Kind::Fifo, _) => self.placer.fifo(&path, entry)?,
-            _ => {
-                let Self { placer, budget, cancel, .. } = self;
-                placer.file(&path, entry, stream, budget, &mut (), cancel)?
-            }
-        };
         if placed == Placed::Occupied {
             return Err(Problem::Refused("something else makes entries in the tree".into()));
         }
         Ok(())
+    }
+
+    fn make<R: Read>(
+        &mut self,
+        path: &[u8],
+        link: Option<&[u8]>,
+        entry: &Entry,
+        stream: &mut TarStream<R>,
+    ) -> Result<Placed, Problem> {
+        match (entry.kind, link) {
+            (Kind::Symlink, _) => self.placer.symlink(path, entry),
+            (Kind::HardLink, Some(link)) => self.placer.hard_link(path, link),
+            (Kind::Fifo, _) => self.placer.fifo(path, entry),
+            _ => {
+                let Self { placer, budget, cancel, .. } = self;
+                placer.file(path, entry, stream, budget, &mut (), cancel)
+            }
+        }
     }
 }

@@ -41,3 +41,6 @@ pub enum Error {
     #[error("archiving the root was cancelled")]
     Cancelled,
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,9 @@ impl Entered {
 
 /// Takes on the identity that `request` describes.
 pub fn enter(request: &Enter) -> Result<Entered, Failure> {
+    if request.mode == Mode::Simple && !rustix::process::geteuid().is_root() {
+        return Err(Failure::isolation("isolation `simple` is for root", Errno::PERM));
+    }
     for (area, path) in &request.areas {
         if matches!(area, Area::Layers | Area::Roots) {
             provide_area(path_of(path), request.mode, request.ids)?;
@@ -47,9 +50,6 @@ pub fn enter(request: &Enter) -> Result<Entered, Failure> {
     }
     match request.mode {
         Mode::Simple => {
-            if !rustix::process::geteuid().is_root() {
-                return Err(Failure::isolation("isolation `simple` is for root", Errno::PERM));
-            }
             process::unshare(libc::CLONE_NEWNS)
                 .isolating(|| "cannot make a mount namespace".into())?;
         }

@@ -167,6 +167,35 @@ fn protect_proc(proc: &OwnedFd) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Mounts the visible parts of `full` in `face`.
+fn show_parts(full: &OwnedFd, face: &OwnedFd) -> Result<(), Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    // Since Linux 6.15 parts of a mount that is attached nowhere can be copied. Before, it has to
+    // be attached for a moment; taking it away again waits for every processor.
+    let attached = match open_tree(full, SYS_VISIBLE[0], flags) {
+        Err(Errno::INVAL) => {
+            provide_directory(face, ".full")?;
+            attach(full.as_fd(), face.as_fd(), ".full")?;
+            true
+        }
+        _ => false,
+    };
+    for path in SYS_VISIBLE {
+        match open_tree(full, *path, flags) {
+            Ok(part) => attach(part.as_fd(), provide_directory(face, path)?.as_fd(), "")?,
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if attached {
+        let hidden = open_beneath(face, ".full", OFlags::PATH)?;
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&hidden));
+        unmount(&*path, UnmountFlags::DETACH)?;
+        rustix::fs::unlinkat(face, ".full", AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}
+
 /// What of `/sys` a build may see: processors, memory nodes and its own network interfaces.
 const SYS_VISIBLE: &[&str] =
     &["devices/system/cpu", "devices/system/node", "devices/virtual/net", "class/net"];
@@ -181,24 +210,7 @@ pub fn mount_sys(root: &OwnedFd) -> Result<Option<String>, Failure> {
     attach(face.as_fd(), place.as_fd(), "").isolating(doing)?;
     let weak = match full {
         Ok(full) => {
-            // Copies of parts can be made only of what is attached; `.full` is unmounted again.
-            provide_directory(&face, ".full").isolating(doing)?;
-            attach(full.as_fd(), face.as_fd(), ".full").isolating(doing)?;
-            for path in SYS_VISIBLE {
-                let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-                match open_tree(&full, *path, flags) {
-                    Ok(part) => {
-                        let at = provide_directory(&face, path).isolating(doing)?;
-                        attach(part.as_fd(), at.as_fd(), "").isolating(doing)?;
-                    }
-                    Err(Errno::NOENT) => {}
-                    Err(error) => return Err(Failure::isolation(doing(), error)),
-                }
-            }
-            let hidden = open_beneath(&face, ".full", OFlags::PATH).isolating(doing)?;
-            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&hidden));
-            unmount(&*path, UnmountFlags::DETACH).isolating(doing)?;
-            rustix::fs::unlinkat(&face, ".full", AtFlags::REMOVEDIR).isolating(doing)?;
+            show_parts(&full, &face).isolating(doing)?;
             None
         }
         Err(error) => Some(format!("/sys is empty ({error})")),

@@ -140,11 +140,9 @@ pub fn unpack_all(
             }
         }
         let mut state = lock(&queue);
-        if let (Some(name), None) = (first, &state.failure) {
-            if !held.is_empty() {
-                let problem = Problem::malformed(format!("{name} is not in the package set"));
-                state.failure = Some(Error::new("the package set", problem));
-            }
+        if let (Some(name), None, false) = (first, &state.failure, held.is_empty()) {
+            let problem = Problem::malformed(format!("{name} is not in the package set"));
+            state.failure = Some(Error::new("the package set", problem));
         }
         state.closed = true;
         drop(state);

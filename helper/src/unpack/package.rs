@@ -1,6 +1,6 @@
 //! Unpacks one package.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
@@ -114,14 +114,14 @@ impl<'a> Unpacker<'a> {
             claimant: self.claims.register(&identity, &control.stanza),
             cancel: self.cancel,
             budget: Budget::new(limits.unwrap_or_else(|| Limits::for_package(installed_size))),
-            sums: control.file("md5sums").is_none().then(String::new),
+            sums: control.file("md5sums").is_none().then(Vec::new),
             conffiles: conffiles
                 .iter()
                 .filter(|one| !one.remove_on_upgrade)
                 .map(|one| one.path.clone())
                 .collect(),
             files: Vec::new(),
-            own: HashSet::new(),
+            own: HashMap::new(),
             directories: Vec::new(),
             filled: HashSet::new(),
             symlinks: Vec::new(),
@@ -142,7 +142,7 @@ impl<'a> Unpacker<'a> {
             control,
             files,
             conffiles,
-            generated_md5sums: sums.map(String::into_bytes),
+            generated_md5sums: sums,
             bytes,
             directories,
             filled,
@@ -160,12 +160,13 @@ struct Job<'t, 'a> {
     cancel: &'t AtomicBool,
     budget: Budget,
     /// The md5sums file in the making, if the package has none.
-    sums: Option<String>,
+    sums: Option<Vec<u8>>,
     /// Absolute paths.
     conffiles: HashSet<Vec<u8>>,
     files: Vec<Vec<u8>>,
-    /// Regular files (clean paths) that this package made: what its hard links may name.
-    own: HashSet<Vec<u8>>,
+    /// Regular files (clean paths) that this package made: what its hard links may name. With
+    /// their MD5 sums, if these are wanted.
+    own: HashMap<Vec<u8>, String>,
     directories: Vec<Directory>,
     filled: HashSet<Vec<u8>>,
     symlinks: Vec<(Vec<u8>, bool)>,
@@ -278,20 +279,28 @@ impl Job<'_, '_> {
             }
         }
         let Self { placer, budget, cancel, .. } = self;
-        // dpkg's own md5sums leave out conffiles: their sums are in the status.
-        let placed = match &mut self.sums {
-            Some(sums) if path == target => {
+        let sum = match &mut self.sums {
+            Some(sums) => {
                 let mut sum = Sum(Md5::new());
                 let placed = placer.file(target, entry, stream, budget, &mut sum, cancel)?;
-                let _ =
-                    writeln!(sums, "{}  {}", hex(&sum.0.finalize()), String::from_utf8_lossy(path));
-                placed
+                if placed == Placed::Occupied {
+                    return Ok(placed);
+                }
+                let sum = hex(&sum.0.finalize());
+                add_sum(sums, &sum, path);
+                sum
             }
-            _ => placer.file(target, entry, stream, budget, &mut (), cancel)?,
+            None => {
+                let placed = placer.file(target, entry, stream, budget, &mut (), cancel)?;
+                if placed == Placed::Occupied {
+                    return Ok(placed);
+                }
+                String::new()
+            }
         };
         self.bytes += entry.size;
-        self.own.insert(path.to_vec());
-        Ok(placed)
+        self.own.insert(path.to_vec(), sum);
+        Ok(Placed::New)
     }
 
     fn hard_link(&mut self, path: &[u8], target: &[u8], entry: &Entry) -> Result<Placed, Problem> {
@@ -302,12 +311,12 @@ impl Job<'_, '_> {
             )),
             other => other,
         })?;
-        if !self.own.contains(&first) {
+        let Some(sum) = self.own.get(&first).cloned() else {
             return Err(Problem::Refused(format!(
                 "it is a hard link to {}, which is no file that came before it in the package",
                 shown(&entry.link)
             )));
-        }
+        };
         if self.conffiles.contains(&[b"/", &first[..]].concat()) {
             first.extend_from_slice(b".dpkg-new");
         }
@@ -316,13 +325,24 @@ impl Job<'_, '_> {
             self.alias_links.push(target.to_vec());
         }
         let placed = self.placer.hard_link(target, &first)?;
-        self.own.insert(path.to_vec());
+        if let (Some(sums), Placed::New) = (&mut self.sums, placed) {
+            add_sum(sums, &sum, path);
+        }
+        self.own.insert(path.to_vec(), sum);
         Ok(placed)
     }
 }
 
 fn is_below(path: &[u8], directory: &[u8]) -> bool {
     directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// A line of `md5sums` (`deb-md5sums(5)`).
+fn add_sum(sums: &mut Vec<u8>, sum: &str, path: &[u8]) {
+    sums.extend_from_slice(sum.as_bytes());
+    sums.extend_from_slice(b"  ");
+    sums.extend_from_slice(path);
+    sums.push(b'\n');
 }
 
 /// Lower-case hexadecimal digits.

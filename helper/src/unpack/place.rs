@@ -55,13 +55,14 @@ impl Budget {
         Ok(())
     }
 
-    fn content(&mut self, size: u64) -> Result<(), Problem> {
-        self.bytes = self.bytes.checked_sub(size).ok_or_else(|| {
-            Problem::TooLarge(format!(
+    /// Whether a file of this size still fits: before anything is written.
+    fn check(&self, size: u64) -> Result<(), Problem> {
+        if size > self.bytes {
+            return Err(Problem::TooLarge(format!(
                 "with this entry of {size} bytes the content exceeds {} bytes",
                 self.limits.bytes
-            ))
-        })?;
+            )));
+        }
         Ok(())
     }
 }
@@ -155,7 +156,7 @@ impl<'t, 'a> Placer<'t, 'a> {
         watch: &mut dyn Watch,
         cancel: &AtomicBool,
     ) -> Result<Placed, Problem> {
-        budget.content(entry.size)?;
+        budget.check(entry.size)?;
         let (parent, name) = split(path);
         let parent = self.walker.directory(parent)?;
         let flags =
@@ -165,6 +166,7 @@ impl<'t, 'a> Placer<'t, 'a> {
             Err(Errno::EXIST) => return Ok(Placed::Occupied),
             Err(error) => return Err(Problem::io("create the file", error)),
         };
+        budget.bytes -= entry.size;
         loop {
             let part = stream.fill()?;
             if part.is_empty() {

@@ -390,21 +390,19 @@ fn kind_of(entry_type: EntryType, name: &[u8]) -> Result<Kind, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unpack::fixture::Tar;
     use proptest::prelude::*;
 
     #[test]
     fn long_names_of_both_kinds_are_read() {
         let long = format!("usr/share/{}", "x".repeat(180));
         let mut builder = tar::Builder::new(Vec::new());
-        let mut header = Header::new_gnu();
-        header.set_size(3);
+        let mut header = Tar::header(EntryType::Regular, "short", 3);
         builder.append_data(&mut header, &long, &b"abc"[..]).unwrap();
         builder
             .append_pax_extensions([("path", long.as_bytes()), ("SCHILY.xattr.user.a", b"\0b\n")])
             .unwrap();
-        let mut header = Header::new_ustar();
-        header.set_size(0);
-        header.set_cksum();
+        let header = Tar::header(EntryType::Regular, "short", 0);
         builder.append(&header, &b""[..]).unwrap();
         let bytes = builder.into_inner().unwrap();
         let mut stream = TarStream::new(&bytes[..]);

@@ -1,0 +1,61 @@
+//! The commands: each is one call into the library.
+
+mod enter;
+mod inspect;
+mod lifecycle;
+
+use crate::Call;
+use crate::arguments::{Command, ConfigAction};
+use debmock::Result;
+use debmock::buildroot::{Buildroot, BuildrootOptions};
+use debmock::config::{Config, Loader};
+
+/// Carries a command out; the exit status.
+pub fn carry_out(command: Command, call: &mut Call<'_>) -> Result<u8> {
+    match command {
+        Command::Init => lifecycle::init(call),
+        Command::Clean => lifecycle::clean(call),
+        Command::Scrub { what } => lifecycle::scrub(call, &what),
+        Command::Export { file } => lifecycle::export(call, &file),
+        Command::Import { file } => lifecycle::import(call, &file),
+        Command::Shell { enter, words } => enter::shell(call, &enter, &words),
+        Command::Chroot { enter, shell_word, words } => {
+            enter::chroot(call, &enter, shell_word, &words)
+        }
+        Command::Copyin { paths } => lifecycle::copy_in(call, &paths),
+        Command::Copyout { paths } => lifecycle::copy_out(call, &paths),
+        Command::List => inspect::list(call),
+        Command::Config { action: ConfigAction::Show } => inspect::config(call),
+        Command::Doctor => inspect::doctor(call),
+    }
+}
+
+impl Call<'_> {
+    /// The config that the options name. Its warnings are shown.
+    fn config(&mut self) -> Result<Config> {
+        let loader = Loader::new().options(&self.global.options);
+        let config = match &self.global.root {
+            Some(name) => loader.load(name)?,
+            None => loader.load_default()?,
+        };
+        for warning in &config.warnings {
+            self.screen.warn(&warning.message, warning.hint.as_deref());
+        }
+        Ok(config)
+    }
+
+    /// The buildroot that the options name.
+    fn buildroot(&mut self) -> Result<Buildroot> {
+        let config = self.config()?;
+        self.buildroot_of(config)
+    }
+
+    fn buildroot_of(&self, config: Config) -> Result<Buildroot> {
+        let options = BuildrootOptions {
+            uniqueext: self.global.uniqueext.clone(),
+            helper: self.host.helper.clone(),
+            places: None,
+        };
+        Buildroot::new(config, &options)
+    }
+}

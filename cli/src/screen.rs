@@ -1,0 +1,278 @@
+//! What the user sees: events, data, failures.
+//!
+//! Data goes to standard output, messages go to standard error. On a terminal the last line shows
+//! what is being done; elsewhere every stage is a plain line when it starts and when it ends. Signs
+//! and colours only repeat what the words say.
+
+mod bar;
+mod failure;
+
+use crate::streams::Streams;
+use crate::words;
+use bar::Bar;
+use debmock::event::{Event, Log, What};
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+/// Lines of a log that a failure may show.
+const LAST_LINES: usize = 20;
+
+/// How much is shown, and in which form.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Style {
+    /// JSON lines on standard output.
+    pub json: bool,
+    /// Errors only.
+    pub quiet: bool,
+    /// Lines of logs too.
+    pub verbose: bool,
+}
+
+/// Shows events, data and failures.
+pub struct Screen {
+    output: Option<File>,
+    messages: Option<File>,
+    style: Style,
+    terminal: bool,
+    colour: bool,
+    bar: Bar,
+    /// Stages that run, outermost first, with what they work on.
+    stages: Vec<(String, String)>,
+    /// The stage that failed first: the innermost.
+    failed: Option<(String, String)>,
+    last_lines: VecDeque<(Log, String)>,
+}
+
+impl Screen {
+    /// A screen on these streams. `NO_COLOR` and `TERM=dumb` are honoured.
+    pub fn new(streams: &Streams, style: Style) -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        let terminal = rustix::termios::isatty(streams.error.as_fd()) && !dumb;
+        Screen {
+            output: streams.output.try_clone().ok(),
+            messages: streams.error.try_clone().ok(),
+            style,
+            terminal,
+            colour: terminal && !set("NO_COLOR"),
+            bar: Bar::default(),
+            stages: Vec::new(),
+            failed: None,
+            last_lines: VecDeque::new(),
+        }
+    }
+
+    /// Whether everything goes out as JSON.
+    pub fn is_json(&self) -> bool {
+        self.style.json
+    }
+
+    /// A line of data.
+    ///
+    /// # Errors
+    /// What the system says; a reader that went away is no error.
+    pub fn data(&mut self, text: &str) -> io::Result<()> {
+        self.clear();
+        let Some(output) = &mut self.output else { return Ok(()) };
+        // In one piece: somebody else may write to the same pipe.
+        match output.write_all(format!("{text}\n").as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.output = None;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// A line of JSON on standard output.
+    ///
+    /// # Errors
+    /// As [`Screen::data`].
+    pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(value)?;
+        self.data(&text)
+    }
+
+    /// A message that is no event: shown unless `-q` or `--json` was given.
+    pub fn say(&mut self, text: &str) {
+        if !self.style.quiet && !self.style.json {
+            self.message(text);
+        }
+    }
+
+    /// Warns.
+    pub fn warn(&mut self, message: &str, hint: Option<&str>) {
+        if self.style.quiet {
+            return;
+        }
+        if self.style.json {
+            let value = serde_json::json!({
+                "schema": debmock::event::SCHEMA, "event": "warning", "message": message, "hint": hint,
+            });
+            let _ = self.json(&value);
+            return;
+        }
+        let label = self.painted("33;1", "warning:");
+        self.message(&format!("{label} {message}"));
+        if let Some(hint) = hint {
+            self.hint(hint);
+        }
+    }
+
+    fn hint(&mut self, hint: &str) {
+        let label = self.painted("36;1", "hint:");
+        self.message(&format!("{label} {hint}"));
+    }
+
+    /// Shows an event.
+    pub fn event(&mut self, event: &Event) {
+        self.remember(&event.what);
+        if self.style.json {
+            if !self.style.quiet || matches!(event.what, What::LimitHit { .. }) {
+                let _ = self.json(event);
+            }
+            return;
+        }
+        if self.style.quiet {
+            return;
+        }
+        match &event.what {
+            What::StageStarted { stage, detail } => {
+                if self.terminal {
+                    self.bar.start(stage, detail);
+                    self.tick();
+                } else {
+                    self.message(&titled(stage, detail));
+                }
+            }
+            What::StageFinished { stage, seconds, success } => {
+                let detail = self.bar.finish(stage);
+                let time = words::seconds(*seconds);
+                let line = match (self.terminal, success) {
+                    (true, true) => {
+                        format!("{} {} ({time})", self.painted("32", "✓"), titled(stage, &detail))
+                    }
+                    (true, false) => format!(
+                        "{} {} failed after {time}",
+                        self.painted("31", "✗"),
+                        titled(stage, &detail)
+                    ),
+                    (false, true) => format!("{stage}: done in {time}"),
+                    (false, false) => format!("{stage}: failed after {time}"),
+                };
+                self.message(&line);
+            }
+            What::Progress { done, total, unit, stage } => {
+                self.bar.moved(stage, *done, *total, *unit);
+                if self.terminal {
+                    self.tick();
+                }
+            }
+            What::Package { action, name, version, architecture } => {
+                let action = format!("{action:?}").to_lowercase();
+                if self.style.verbose {
+                    self.message(&format!("{action} {name} {version} {architecture}"));
+                } else if self.terminal {
+                    self.bar.now(name);
+                    self.tick();
+                }
+            }
+            What::LogLine { text, .. } => {
+                if self.style.verbose {
+                    self.message(&harmless(text));
+                }
+            }
+            What::LinesSkipped { count, .. } => {
+                if self.style.verbose {
+                    self.message(&format!("({count} lines are only in the log)"));
+                }
+            }
+            What::Warning { message, hint } => self.warn(message, hint.as_deref()),
+            What::Waiting { what, holder } => {
+                self.message(&format!("waiting for {what}, which is in use by {holder}"));
+            }
+            What::LimitHit { limit } => self.message(&format!("the {limit} limit was reached")),
+            _ => {}
+        }
+    }
+
+    /// Time has passed without an event.
+    pub fn tick(&mut self) {
+        if !self.terminal || self.style.quiet || self.style.json {
+            return;
+        }
+        let width = self
+            .messages
+            .as_ref()
+            .and_then(|file| rustix::termios::tcgetwinsize(file).ok())
+            .map_or(80, |size| usize::from(size.ws_col));
+        if let Some(line) = self.bar.draw(width)
+            && let Some(messages) = &mut self.messages
+        {
+            let _ = messages.write_all(format!("\r\x1b[2K{line}").as_bytes());
+        }
+    }
+
+    /// Takes the line of progress away.
+    pub fn clear(&mut self) {
+        if self.bar.take_away()
+            && let Some(messages) = &mut self.messages
+        {
+            let _ = messages.write_all(b"\r\x1b[2K");
+        }
+    }
+
+    fn message(&mut self, text: &str) {
+        self.clear();
+        if let Some(messages) = &mut self.messages {
+            // Where messages cannot be written, nobody can be told.
+            let _ = messages.write_all(format!("{text}\n").as_bytes());
+        }
+    }
+
+    fn painted(&self, colour: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn remember(&mut self, what: &What) {
+        match what {
+            What::StageStarted { stage, detail } => {
+                self.stages.push((stage.clone(), detail.clone()));
+            }
+            What::StageFinished { stage, success, .. } => {
+                if let Some(at) = self.stages.iter().rposition(|(name, _)| name == stage) {
+                    let ended = self.stages.remove(at);
+                    if *success {
+                        self.failed = None;
+                        self.last_lines.clear();
+                    } else if self.failed.is_none() {
+                        self.failed = Some(ended);
+                    }
+                }
+            }
+            What::LogLine { log, text } => {
+                if self.last_lines.len() == LAST_LINES {
+                    self.last_lines.pop_front();
+                }
+                self.last_lines.push_back((*log, text.clone()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn titled(stage: &str, detail: &str) -> String {
+    if detail.is_empty() { stage.to_owned() } else { format!("{stage}: {detail}") }
+}
+
+/// A line of a log without what a terminal would obey: what is built must not paint over our own
+/// words, set titles or answer as if somebody had typed.
+pub fn harmless(text: &str) -> String {
+    text.chars().filter(|c| *c == '\t' || !c.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests;

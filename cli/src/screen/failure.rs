@@ -1,0 +1,68 @@
+//! Failures: stage, reason, the last lines that matter, what to do.
+
+use super::{Screen, harmless};
+use debmock::{Error, ErrorKind};
+
+impl Screen {
+    /// Shows why a command failed. With `--json` it is the last line of standard output as well.
+    pub fn failure(&mut self, error: &Error, status: u8) {
+        let chain = error.chain();
+        if self.style.json {
+            let value = serde_json::json!({
+                "schema": debmock::event::SCHEMA,
+                "event": "failed",
+                "kind": error.kind(),
+                "message": error.message(),
+                "causes": &chain[1..],
+                "hint": error.hint(),
+                "stage": self.failed.as_ref().map(|(stage, _)| stage),
+                "exit_status": status,
+            });
+            let _ = self.json(&value);
+        }
+        if let Some((stage, detail)) = self.failed.take()
+            && error.kind() != ErrorKind::Cancelled
+            && !self.style.json
+        {
+            self.lines_that_matter();
+            self.message(&format!("stage that failed: {}", super::titled(&stage, &detail)));
+        }
+        let label = self.painted("31;1", "error:");
+        self.message(&format!("{label} {}", chain[0]));
+        for cause in &chain[1..] {
+            self.message(&format!("  caused by: {cause}"));
+        }
+        if let Some(hint) = error.hint() {
+            self.hint(hint);
+        }
+    }
+
+    /// Shows what is wrong with the arguments.
+    pub fn usage(&mut self, error: &clap::Error, status: u8) {
+        if self.style.json {
+            let value = serde_json::json!({
+                "schema": debmock::event::SCHEMA,
+                "event": "failed",
+                "kind": ErrorKind::Usage,
+                "message": error.render().to_string().trim(),
+                "exit_status": status,
+            });
+            let _ = self.json(&value);
+        }
+        let text = error.render();
+        let text = if self.colour { text.ansi().to_string() } else { text.to_string() };
+        self.message(text.trim_end());
+    }
+
+    /// The end of the log, unless it was shown already.
+    fn lines_that_matter(&mut self) {
+        let lines = std::mem::take(&mut self.last_lines);
+        if self.style.verbose || lines.is_empty() {
+            return;
+        }
+        self.message("the last lines of the log:");
+        for (_, line) in lines {
+            self.message(&format!("  | {}", harmless(&line)));
+        }
+    }
+}
