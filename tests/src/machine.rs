@@ -100,16 +100,6 @@ pub fn debmock() -> PathBuf {
     program("DEBMOCK_BIN", "debmock")
 }
 
-/// The kit's own caller of the library, built beside the running test.
-pub fn driver() -> PathBuf {
-    let test = std::env::current_exe().unwrap_or_else(|e| panic!("this test has no path: {e}"));
-    // target/release/deps/TEST
-    let folder = test.parent().and_then(Path::parent).unwrap_or(Path::new("."));
-    let path = folder.join("drive");
-    assert!(path.is_file(), "{} is missing: build the package debmock-tests", path.display());
-    path
-}
-
 /// The same program where every user may run it: a copy in `folder`.
 pub fn for_users(program: &Path, folder: &Path) -> PathBuf {
     let copy = folder.join(program.file_name().unwrap_or_default());

@@ -85,7 +85,13 @@ impl Rig {
         Ok((rig, server))
     }
 
-    /// Writes the archive anew, with other content: the mirror moves on, or is mended.
+    /// Writes the archive anew, dated now: it is mended.
+    pub fn mend(&mut self, builder: &ArchiveBuilder) {
+        let now = machine::now();
+        self.rewrite(&builder.clone().date(now).valid_until(Some(now + 7 * 86_400)));
+    }
+
+    /// Writes the archive anew, with other content, as the builder says.
     pub fn rewrite(&mut self, builder: &ArchiveBuilder) {
         self.archive = builder.write(&self.archive.root);
     }
@@ -210,7 +216,7 @@ impl Rig {
 
     /// The program with the rig's config and these arguments, as the area's user.
     pub fn program(&self, arguments: &[&str]) -> Command {
-        let program = machine::for_users(&machine::driver(), self.area.path());
+        let program = machine::for_users(&machine::debmock(), self.area.path());
         let helper = machine::for_users(&machine::helper(), self.area.path());
         let mut command = self.area.command(program);
         command.env("DEBMOCK_HELPER", helper).arg("-r").arg(self.config_file()).args(arguments);
@@ -238,7 +244,12 @@ impl Said {
     /// Fails unless it ended with the exit status of this kind and said all of these words and a
     /// hint.
     pub fn assert_refused(&self, kind: ErrorKind, words: &[&str]) {
-        assert_eq!(self.code, Some(kind.exit_code().into()), "{kind:?} was expected:\n{}", self.text);
+        assert_eq!(
+            self.code,
+            Some(kind.exit_code().into()),
+            "{kind:?} was expected:\n{}",
+            self.text
+        );
         for word in words.iter().chain(&["hint:"]) {
             assert!(self.text.contains(word), "{word:?} is missing:\n{}", self.text);
         }
@@ -282,9 +293,12 @@ fn half_made(area: &Area) -> Vec<PathBuf> {
         .flat_map(|zone| below(zone, 2))
         .filter(|path| name(path).starts_with("making-"))
         .collect();
-    left.extend(zones.iter().flat_map(|zone| below(zone, 3)).filter(|path| {
-        path.parent().is_some_and(|parent| name(parent) == "trash")
-    }));
+    left.extend(
+        zones
+            .iter()
+            .flat_map(|zone| below(zone, 3))
+            .filter(|path| path.parent().is_some_and(|parent| name(parent) == "trash")),
+    );
     for folder in ["lists/v1", "lists/v1/objects", "lists/v1/seen", "debs/v1/sets"] {
         let all = below(&area.cache().join(folder), 1);
         left.extend(all.into_iter().filter(|path| name(path).starts_with(".new-")));

@@ -18,7 +18,7 @@ fn signature_is_refused(signing: Signing, files: Files, words: &[&str]) {
     rig.trust(&TestKey::shared().certificate());
     rig.assert_refused(ErrorKind::Signature, words);
     assert_eq!(rig.layers(), 0);
-    rig.rewrite(&sound);
+    rig.mend(&sound);
     rig.trust(&TestKey::shared().certificate());
     rig.assert_works();
 }
@@ -41,7 +41,7 @@ fn a_missing_signature_stops_everything() {
 
 #[test]
 fn a_weak_signature_stops_everything() {
-    let words = ["dists/tiny/InRelease", "not"];
+    let words = ["dists/tiny/InRelease", "not accepted", "SHA1", "stronger digest"];
     signature_is_refused(Signing::WeakDigest(TestKey::shared()), Files::Both, &words);
 }
 
@@ -69,14 +69,14 @@ fn key_is_refused(flavour: Flavour, words: &[&str]) {
     let key = TestKey::new(flavour);
     let mut rig = or_skip!(Rig::new(&sound.clone().signed_by(&key)));
     rig.assert_refused(ErrorKind::Signature, words);
-    rig.rewrite(&sound);
+    rig.mend(&sound);
     rig.assert_works();
 }
 
 #[test]
 fn an_expired_key_stops_everything() {
     for flavour in [Flavour::Expired, Flavour::ExpiredSubkey] {
-        key_is_refused(flavour, &["dists/tiny/InRelease", "expired on", "update the keyring"]);
+        key_is_refused(flavour, &["dists/tiny/InRelease", "xpired on 20", "update the keyring"]);
     }
 }
 
@@ -96,7 +96,7 @@ fn lie_is_refused(lie: Lie, kind: ErrorKind, words: &[&str]) {
     // what was refused is not kept
     let partial = rig.area.cache().join("debs/v1/partial");
     assert_eq!(fs::read_dir(&partial).into_iter().flatten().count(), 0);
-    rig.rewrite(&sound);
+    rig.mend(&sound);
     rig.assert_works();
 }
 
@@ -131,7 +131,7 @@ fn a_missing_file_of_the_archive_is_named() {
 
 #[test]
 fn an_index_that_is_no_index_is_named() {
-    lie_is_refused(Lie::IndexGarbage, ErrorKind::Archive, &["Packages"]);
+    lie_is_refused(Lie::IndexGarbage, ErrorKind::Archive, &["Packages", "no package"]);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn an_index_from_the_future_is_refused() {
     let future = sound.clone().date(tomorrow).valid_until(Some(tomorrow + 86_400));
     let mut rig = or_skip!(Rig::new(&future));
     rig.assert_refused(ErrorKind::Archive, &["dists/tiny/InRelease", "from the future", "clock"]);
-    rig.rewrite(&sound);
+    rig.mend(&sound);
     rig.assert_works();
 }
 
@@ -201,10 +201,10 @@ fn a_missing_dependency_is_named_with_who_needs_it() {
     rig.assert_refused(ErrorKind::Dependency, &["needy", "libmissing1 (>= 2.0)"]);
     // there, but too old
     let old = Deb::new("libmissing1", "1.9", &tiny::native()).build();
-    rig.rewrite(&sound.clone().deb(needy.clone().build()).deb(old));
+    rig.mend(&sound.clone().deb(needy.clone().build()).deb(old));
     rig.assert_refused(ErrorKind::Dependency, &["needy", "libmissing1 (>= 2.0)", "1.9"]);
     let new = Deb::new("libmissing1", "2.0", &tiny::native()).build();
-    rig.rewrite(&sound.clone().deb(needy.build()).deb(new));
+    rig.mend(&sound.clone().deb(needy.build()).deb(new));
     rig.assert_works();
 }
 
@@ -214,7 +214,7 @@ fn a_package_of_the_config_that_the_archive_has_not_is_named() {
     let mut rig = or_skip!(Rig::new(&sound));
     rig.set("[packages]\ninclude = [\"no-such-package\"]\n");
     rig.assert_refused(ErrorKind::Dependency, &["no-such-package"]);
-    rig.rewrite(&sound.deb(Deb::new("no-such-package", "1", &tiny::native()).build()));
+    rig.mend(&sound.deb(Deb::new("no-such-package", "1", &tiny::native()).build()));
     rig.assert_works();
 }
 
@@ -223,7 +223,7 @@ fn a_keyring_that_is_missing_or_garbage_is_named() {
     let sound = or_skip!(tiny_archive());
     let mut rig = or_skip!(Rig::new(&sound));
     let good = TestKey::shared().certificate();
-    for bad in [&b"no key at all"[..], b"", &good[..good.len() / 2]] {
+    for bad in [&b"no key at all"[..], b""] {
         rig.trust(bad);
         rig.assert_refused(ErrorKind::Config, &["trusted.gpg"]);
     }

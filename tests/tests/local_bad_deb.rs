@@ -27,7 +27,7 @@ fn refused(way: Hostile, words: &[&str]) {
     let words = [&["evil"], words].concat();
     rig.assert_refused(ErrorKind::Bootstrap, &words);
     assert_eq!(rig.layers(), 0);
-    rig.rewrite(&sound);
+    rig.mend(&sound);
     rig.assert_works();
 }
 
@@ -48,9 +48,10 @@ fn stays_inside(ways: impl Fn(&Path) -> Vec<Hostile>) {
             fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["secret"], "{way:?}");
         assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "secret\n", "{way:?}");
-        let linked = std::os::unix::fs::MetadataExt::nlink(&fs::metadata(outside.join("secret")).unwrap());
+        let linked =
+            std::os::unix::fs::MetadataExt::nlink(&fs::metadata(outside.join("secret")).unwrap());
         assert_eq!(linked, 1, "{way:?}");
-        rig.rewrite(&sound);
+        rig.mend(&sound);
         rig.with(|root, scope| root.clean(scope)).result.unwrap();
         rig.assert_works();
     }
@@ -161,7 +162,7 @@ fn odd_names_in_a_deb_never_reach_the_terminal() {
         assert_says(&error, ErrorKind::Bootstrap, &["evil"]);
     }
     rig.assert_nothing_lost();
-    rig.rewrite(&or_skip!(tiny_archive()));
+    rig.mend(&or_skip!(tiny_archive()));
     rig.with(|root, scope| root.clean(scope)).result.unwrap();
     rig.assert_works();
 }
@@ -174,7 +175,7 @@ fn two_packages_with_one_file_are_both_named() {
     let mut rig = or_skip!(Rig::new(&archive));
     let words = ["evil", "other", "usr/share/evil/x", "Replaces"];
     rig.assert_refused(ErrorKind::Bootstrap, &words);
-    rig.rewrite(&or_skip!(tiny_archive()));
+    rig.mend(&or_skip!(tiny_archive()));
     rig.assert_works();
 }
 
@@ -187,13 +188,13 @@ fn a_maintainer_script_that_fails_is_named_with_what_it_said() {
         let mut rig = or_skip!(rig_with(evil().script(script, text).build()));
         rig.assert_refused(ErrorKind::Bootstrap, &["evil", "the disk is sad"]);
         assert_eq!(rig.layers(), 0);
-        rig.rewrite(&or_skip!(tiny_archive()));
+        rig.mend(&or_skip!(tiny_archive()));
         rig.assert_works();
     }
     // one that cannot even be started
     let mut rig = or_skip!(rig_with(evil().script("preinst", "#!/no/such/shell\n").build()));
     rig.assert_refused(ErrorKind::Bootstrap, &["evil"]);
-    rig.rewrite(&or_skip!(tiny_archive()));
+    rig.mend(&or_skip!(tiny_archive()));
     rig.assert_works();
 }
 
@@ -219,8 +220,9 @@ fn a_package_that_is_damaged_in_the_store_is_fetched_again() {
     });
     scrubbed.result.unwrap();
     assert_eq!(rig.layers(), 0);
-    if let Err(error) = rig.init().result {
-        assert_says(&error, ErrorKind::Store, &["damaged", "again"]);
-    }
+    let outcome = rig.init();
+    outcome.result.unwrap();
+    let warnings = outcome.warnings.join("\n");
+    assert!(warnings.contains("dash 1.0-1 is damaged in the store and is fetched again"));
     rig.assert_works();
 }

@@ -107,8 +107,7 @@ fn garbage_from_a_mirror_is_named() {
         for pattern in [RELEASE, INDEX, DEB] {
             let (rig, server) = or_skip!(Rig::served(&sound));
             server.fault(pattern, fault.clone(), Times::Always);
-            let kind =
-                if pattern == RELEASE { ErrorKind::Signature } else { ErrorKind::Archive };
+            let kind = if pattern == RELEASE { ErrorKind::Signature } else { ErrorKind::Archive };
             rig.assert_refused(kind, &[server.url().as_str()]);
             server.heal();
             rig.assert_works();

@@ -4,6 +4,7 @@ use super::{Base, BaseOrigin, Buildroot, Storage};
 use crate::error::{ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use debmock_helper::protocol::Place;
+use debmock_helper::store::TRASH;
 use std::fs;
 use std::time::Duration;
 
@@ -80,11 +81,13 @@ impl Buildroot {
             }
         }
         for layer in self.zone.list(Place::layer("."))? {
-            if used.contains(&layer) {
+            // The trash is emptied by itself.
+            if used.contains(&layer) || layer == TRASH {
                 continue;
             }
             // Whoever makes or is about to use it holds its lock.
-            match self.zone.lock(&format!("layer.{layer}"), true, Some(Duration::ZERO), scope) {
+            let key = layer.strip_prefix("making-").unwrap_or(&layer);
+            match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
                 Ok(_lock) => self.zone.remove(Place::layer(layer), scope)?,
                 Err(error) if error.kind() == ErrorKind::Locked => {}
                 Err(error) => return Err(error),
