@@ -20,6 +20,7 @@ pub mod deb;
 pub mod dsc;
 pub mod key;
 pub mod machine;
+pub mod manifest;
 pub mod oracle;
 pub mod rig;
 pub mod server;

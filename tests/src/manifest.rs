@@ -196,7 +196,7 @@ impl Manifest {
 impl Entry {
     fn differing_fields(&self, other: &Self) -> Vec<&'static str> {
         let mut fields = Vec::new();
-        let mut check = |name, same| {
+        let mut check = |name, same: bool| {
             if !same {
                 fields.push(name);
             }

@@ -145,9 +145,10 @@ proptest! {
         let bytes = changed(in_release(), &changes);
         match keys().verify_inline(&bytes, "InRelease") {
             // a change outside the text, such as in the armour's comments
-            Ok(text) => prop_assert_eq!(
-                String::from_utf8_lossy(&text).trim_end(), release_text().trim_end()
-            ),
+            Ok(text) => {
+                let (got, signed) = (String::from_utf8_lossy(&text).into_owned(), release_text());
+                prop_assert_eq!(got.trim_end(), signed.trim_end());
+            }
             Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Signature),
         }
     }

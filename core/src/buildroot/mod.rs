@@ -9,6 +9,7 @@ mod archive;
 mod base;
 mod files;
 mod list;
+mod packages;
 mod remove;
 mod session;
 mod transfer;

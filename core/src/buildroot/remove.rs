@@ -4,7 +4,6 @@ use super::{Base, BaseOrigin, Buildroot, Storage};
 use crate::error::{ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use debmock_helper::protocol::Place;
-use debmock_helper::store::TRASH;
 use std::fs;
 use std::time::Duration;
 
@@ -81,8 +80,7 @@ impl Buildroot {
             }
         }
         for layer in self.zone.list(Place::layer("."))? {
-            // The trash is emptied by itself.
-            if used.contains(&layer) || layer == TRASH {
+            if used.contains(&layer) || !is_tree(&layer) {
                 continue;
             }
             // Whoever makes or is about to use it holds its lock.
@@ -95,6 +93,12 @@ impl Buildroot {
         }
         Ok(())
     }
+}
+
+/// Whether a name in an area of the store is that of a layer or a buildroot; beside those there
+/// are the locks and what is being deleted.
+pub(super) fn is_tree(name: &str) -> bool {
+    !matches!(name, "locks" | "trash") && !name.starts_with('.')
 }
 
 /// Removes what is in a directory of the caller's.

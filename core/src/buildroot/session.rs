@@ -1,7 +1,6 @@
 //! A buildroot that is open: a keeper process holds its namespaces, commands run in it.
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::event::Log;
 use crate::operation::Scope;
 use crate::store::{Held, Zone};
 use debmock_helper::protocol::{
@@ -477,10 +476,4 @@ fn poll_for(set: &mut [PollFd<'_>], wait: Duration) -> Result<()> {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(Error::io("cannot wait for a program", error)),
     }
-}
-
-/// A line of output as an event, without its end.
-pub(crate) fn line_event(scope: &Scope, log: Log, line: &[u8]) {
-    let text = String::from_utf8_lossy(line);
-    scope.line(log, text.trim_end_matches(['\n', '\r']));
 }
