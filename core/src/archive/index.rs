@@ -547,7 +547,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_index_panics(text in "((Package|Version|Size|X): ?[a-c.:]{0,4}\n|\n| x\n|\\PC{0,5}){0,20}") {
-            let packages = Packages::from_text(text.into_bytes(), "file:/x", "x").unwrap();
+            let Ok(packages) = Packages::from_text(text.into_bytes(), "file:/x", "x") else {
+                return Ok(());
+            };
             for package in packages.iter() {
                 prop_assert!(!package.name().is_empty());
                 let _ = (package.file_in_archive(), package.relations("Depends"), package.field("X"));
