@@ -91,7 +91,7 @@ fn a_disk_that_becomes_full_while_packages_are_fetched() {
 #[test]
 fn a_disk_that_becomes_full_while_packages_are_unpacked() {
     let size = or_skip!(debs_size());
-    let zeros = Deb::new("zeros", "1", "all").essential().field("Installed-Size", "200000");
+    let zeros = Deb::new("zeros", "1", "all").essential();
     let zeros = zeros.file("/var/lib/zeros", 0o644, vec![b'z'; 120 << 20]).build();
     let builder = or_skip!(tiny_archive()).deb(zeros);
     or_skip!(Full::new(&builder, size * 4 + 40)).assert_full_then_fine(&["package "]);

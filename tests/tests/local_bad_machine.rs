@@ -2,15 +2,17 @@
 //! namespaces, no helper, no writable place. The message says what to do, and nothing is left.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use debmock::ErrorKind;
-use debmock_tests::area::Area;
+use debmock_tests::area::{Area, nothing_within};
 use debmock_tests::machine::{self, Skip};
 use debmock_tests::or_skip;
-use debmock_tests::rig::{Rig, said, tiny_archive};
+use debmock_tests::rig::{Rig, Said, said, tiny_archive};
 use debmock_tests::user::User;
 
 /// A rig of that user; the archive can be read by everybody.
@@ -65,10 +67,9 @@ fn a_machine_without_newuidmap_is_told_the_package() {
     or_skip!(machine::need_root());
     let rig = or_skip!(rig_of(or_skip!(User::with_sub_ids())));
     // hidden whatever PATH says: the places where it may be are covered
-    let hide = "touch /run/debmock-test-empty 2>/dev/null || true\n\
-                for p in /usr/bin /bin /usr/sbin /usr/local/bin; do for n in newuidmap newgidmap; do\n\
-                if [ -e $p/$n ]; then mkdir -p /tmp/.empty-$$; mount --bind /dev/null $p/$n; fi\n\
-                done; done; rmdir /tmp/.empty-$$";
+    let hide = "for p in /usr/bin /bin /usr/sbin /usr/local/bin; do\n\
+                for n in newuidmap newgidmap; do\n\
+                if [ -f $p/$n ]; then mount --bind /dev/null $p/$n; fi; done; done";
     let refused = said(after(hide, &rig.program(&["init"])));
     refused.assert_refused(ErrorKind::Isolation, &["newuidmap", "package uidmap"]);
     rig.assert_nothing_lost();
@@ -95,18 +96,32 @@ fn a_machine_whose_newuidmap_has_lost_its_rights_is_told_so() {
 #[test]
 fn a_machine_without_user_namespaces_is_told_what_to_do() {
     or_skip!(machine::need_root());
-    // a namespace in which no further one may be made stands for a kernel that forbids them
-    let forbid = "echo 0 > /proc/sys/user/max_user_namespaces";
     let rig = or_skip!(Rig::new(&or_skip!(tiny_archive())));
     let inner = rig.program(&["init"]);
+    // a namespace in which no further one may be made stands for a kernel that forbids them; all
+    // ids are mapped in it, and the second exec gives back the capabilities that the first lost
+    let forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+    let script = format!("read go && exec sh -ec '{forbid}' sh \"$@\"");
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-users=0,0,2000000000", "--map-groups=0,0,2000000000"]);
-    command.args(["--setuid=0", "--setgid=0", "--mount", "sh", "-ec"]);
-    command.arg(format!("{forbid}\nexec \"$@\"")).arg("sh");
+    command.args(["--user", "--mount", "sh", "-ec", &script, "sh"]);
     command.arg(inner.get_program()).args(inner.get_args());
     command.current_dir(rig.area.work()).env_clear();
     command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let refused = said(command);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let own = fs::read_link("/proc/self/ns/user").unwrap();
+    let process = Path::new("/proc").join(child.id().to_string());
+    nothing_within(Duration::from_secs(5), || {
+        let entered = fs::read_link(process.join("ns/user")).is_ok_and(|its| its != own);
+        if entered { Vec::new() } else { vec!["it is not in its namespace".into()] }
+    });
+    for map in ["uid_map", "gid_map"] {
+        fs::write(process.join(map), "0 0 4294967295\n").unwrap();
+    }
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let refused = Said { code: output.status.code(), text };
     refused.assert_refused(ErrorKind::Isolation, &["user namespace", "max_user_namespaces"]);
     rig.assert_nothing_lost();
     rig.assert_works();
