@@ -24,6 +24,7 @@ pub mod kill;
 pub mod machine;
 pub mod manifest;
 pub mod oracle;
+pub mod rig;
 pub mod server;
 pub mod tarball;
 pub mod tiny;

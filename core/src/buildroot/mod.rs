@@ -162,6 +162,23 @@ impl Buildroot {
             Storage::Copy => Tree::Directory { place: self.place("tree"), writable: true },
         };
         self.open_tree(tree, access, vec![lock], scope)
+            .map_err(|error| self.explain_missing(error, &base))
+    }
+
+    /// Tells a base layer that is gone, such as after somebody emptied the cache, from other
+    /// failures.
+    fn explain_missing(&self, error: Error, base: &Base) -> Error {
+        let record = Place::layer(format!("{}/layer.json", base.layer));
+        if base.storage != Storage::Overlay || !matches!(self.zone.read(record), Ok(None)) {
+            return error;
+        }
+        let name = &self.name;
+        Error::new(
+            ErrorKind::Buildroot,
+            format!("the base layer of the buildroot {name} is gone from the store"),
+        )
+        .with_source(error)
+        .with_hint("drop what was changed in it with `debmock clean`; the base is made again then")
     }
 
     fn open_tree(
