@@ -7,8 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apt;
 pub mod archive;
 pub mod bootstrap;
+pub mod build;
 pub mod buildroot;
 pub mod config;
 pub mod error;
@@ -16,6 +18,7 @@ pub mod event;
 pub mod host;
 pub mod operation;
 pub mod solve;
+pub mod state;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

@@ -162,14 +162,14 @@ impl Keeper {
                 while let Ok(Some(_)) = signals.read_signal() {}
             }
             if ready[1] {
-                self.from_helper();
+                self.hear_helper();
             }
             if ready[2] {
-                self.from_host();
+                self.hear_host();
             }
             for index in (0..self.running.len().min(ready.len() - 4)).rev() {
                 if ready[4 + index] {
-                    self.from_caller(index);
+                    self.hear_caller(index);
                 }
             }
         }
@@ -187,7 +187,7 @@ impl Keeper {
         }
     }
 
-    fn from_helper(&mut self) {
+    fn hear_helper(&mut self) {
         match socket::receive(self.inherited.helper.as_fd()) {
             Ok(Some((bytes, mut descriptors))) if descriptors.len() == 2 => {
                 let (Some(tree), Some(replies)) = (descriptors.pop(), descriptors.pop()) else {
@@ -203,7 +203,7 @@ impl Keeper {
         }
     }
 
-    fn from_host(&mut self) {
+    fn hear_host(&mut self) {
         let (bytes, mut descriptors) = match socket::receive(self.inherited.requests.as_fd()) {
             Ok(Some(message)) => message,
             Ok(None) | Err(_) => process::exit_now(0),
@@ -256,7 +256,7 @@ impl Keeper {
     }
 
     /// The host has something to say to a running command, or has given it up.
-    fn from_caller(&mut self, index: usize) {
+    fn hear_caller(&mut self, index: usize) {
         let Some(running) = self.running.get(index) else { return };
         let pid = running.pid;
         if !running.is_command {
@@ -265,10 +265,11 @@ impl Keeper {
             return;
         }
         match socket::receive(running.replies.as_fd()) {
-            Ok(Some((bytes, _))) => match decode::<Control>(&bytes) {
-                Ok(Control::Signal(number)) => signal_group(pid, number),
-                Ok(_) | Err(_) => {}
-            },
+            Ok(Some((bytes, _))) => {
+                if let Ok(Control::Signal(number)) = decode(&bytes) {
+                    signal_group(pid, number);
+                }
+            }
             Ok(None) | Err(_) => {
                 signal_group(pid, libc::SIGKILL);
                 // The command itself may not lead its group yet.

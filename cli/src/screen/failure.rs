@@ -24,13 +24,16 @@ impl Screen {
             && error.kind() != ErrorKind::Cancelled
             && !self.style.json
         {
-            self.lines_that_matter();
+            // The library says itself what matters of some logs.
+            if !chain.iter().any(|sentence| sentence.contains('\n')) {
+                self.lines_that_matter();
+            }
             self.message(&format!("stage that failed: {}", super::titled(&stage, &detail)));
         }
         let label = self.painted("31;1", "error:");
-        self.message(&format!("{label} {}", chain[0]));
+        self.message(&format!("{label} {}", indented(&chain[0])));
         for cause in &chain[1..] {
-            self.message(&format!("  caused by: {cause}"));
+            self.message(&format!("  caused by: {}", indented(cause)));
         }
         if let Some(hint) = error.hint() {
             self.hint(hint);
@@ -65,4 +68,11 @@ impl Screen {
             self.message(&format!("  | {}", harmless(&line)));
         }
     }
+}
+
+/// A sentence that may quote a log: its further lines stand below the first one, and none of them
+/// commands the terminal.
+fn indented(sentence: &str) -> String {
+    let lines: Vec<String> = sentence.lines().map(|line| harmless(line.trim_end())).collect();
+    lines.join("\n    ")
 }

@@ -95,6 +95,11 @@ impl<'a> Archives<'a> {
         &self.transport
     }
 
+    /// The store of index files.
+    pub fn lists(&self) -> &Lists {
+        &self.lists
+    }
+
     /// The store of package files.
     pub fn debs(&self) -> &Debs {
         &self.debs

@@ -1,5 +1,6 @@
 //! What lies in the store.
 
+use super::remove::is_tree;
 use super::{Base, Buildroot};
 use crate::error::{IoContext, Result};
 use crate::operation::Scope;
@@ -47,9 +48,6 @@ pub struct ListedLayer {
     pub used_by: Vec<String>,
 }
 
-/// Directories beside buildroots and layers that are neither.
-const OTHERS: [&str; 2] = ["locks", "trash"];
-
 impl Buildroot {
     /// What lies in the store that this buildroot belongs to. Takes no lock: what is being made or
     /// removed meanwhile may be missing or have no base.
@@ -60,7 +58,7 @@ impl Buildroot {
         let zone = &self.zone;
         let names = |place| -> Result<Vec<String>> {
             let mut names = zone.list(place)?;
-            names.retain(|name| !OTHERS.contains(&name.as_str()) && !name.starts_with('.'));
+            names.retain(|name| is_tree(name));
             names.sort_unstable();
             Ok(names)
         };

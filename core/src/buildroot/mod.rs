@@ -9,6 +9,7 @@ mod archive;
 mod base;
 mod files;
 mod list;
+mod packages;
 mod remove;
 mod session;
 mod transfer;
@@ -128,6 +129,22 @@ impl Buildroot {
             return Ok(session);
         }
         let lock = self.lock(scope)?;
+        let session = Arc::new(self.open_root(lock, access, scope)?);
+        *open = Arc::downgrade(&session);
+        Ok(session)
+    }
+
+    /// As [`Buildroot::session`], on a root without changes. Nobody gets in between.
+    fn fresh_session(&self, scope: &Scope) -> Result<Arc<Session>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = self.lock(scope)?;
+        self.start_over(&lock, scope)?;
+        let session = Arc::new(self.open_root(lock, Access::default(), scope)?);
+        *open = Arc::downgrade(&session);
+        Ok(session)
+    }
+
+    fn open_root(&self, lock: Held, access: Access, scope: &Scope) -> Result<Session> {
         let base = self.provide(&lock, scope)?;
         let tree = match base.storage {
             Storage::Overlay => Tree::Overlay {
@@ -136,9 +153,7 @@ impl Buildroot {
             },
             Storage::Copy => Tree::Directory { place: self.place("tree"), writable: true },
         };
-        let session = Arc::new(self.open_tree(tree, access, vec![lock], scope)?);
-        *open = Arc::downgrade(&session);
-        Ok(session)
+        self.open_tree(tree, access, vec![lock], scope)
     }
 
     fn open_tree(

@@ -3,6 +3,7 @@
 use super::{Base, BaseOrigin, Buildroot, Storage};
 use crate::error::{ErrorKind, IoContext, Result};
 use crate::operation::Scope;
+use crate::store::Held;
 use debmock_helper::protocol::Place;
 use std::fs;
 use std::time::Duration;
@@ -31,7 +32,12 @@ impl Buildroot {
     /// [`ErrorKind::Busy`] while a session of this value is open.
     pub fn clean(&self, scope: &Scope) -> Result<()> {
         self.refuse_if_open("clean")?;
-        let _lock = self.lock(scope)?;
+        let lock = self.lock(scope)?;
+        self.start_over(&lock, scope)
+    }
+
+    /// What [`Buildroot::clean`] does, for those who hold the lock.
+    pub(super) fn start_over(&self, _lock: &Held, scope: &Scope) -> Result<()> {
         match self.base()? {
             Some(base) if base.origin == BaseOrigin::Import => {
                 if base.storage == Storage::Copy {
@@ -80,11 +86,12 @@ impl Buildroot {
             }
         }
         for layer in self.zone.list(Place::layer("."))? {
-            if used.contains(&layer) {
+            if used.contains(&layer) || !is_tree(&layer) {
                 continue;
             }
             // Whoever makes or is about to use it holds its lock.
-            match self.zone.lock(&format!("layer.{layer}"), true, Some(Duration::ZERO), scope) {
+            let key = layer.strip_prefix("making-").unwrap_or(&layer);
+            match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
                 Ok(_lock) => self.zone.remove(Place::layer(layer), scope)?,
                 Err(error) if error.kind() == ErrorKind::Locked => {}
                 Err(error) => return Err(error),
@@ -92,6 +99,12 @@ impl Buildroot {
         }
         Ok(())
     }
+}
+
+/// Whether a name in an area of the store is that of a layer or a buildroot; beside those there
+/// are the locks and what is being deleted.
+pub(super) fn is_tree(name: &str) -> bool {
+    !matches!(name, "locks" | "trash") && !name.starts_with('.')
 }
 
 /// Removes what is in a directory of the caller's.

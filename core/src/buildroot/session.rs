@@ -1,7 +1,6 @@
 //! A buildroot that is open: a keeper process holds its namespaces, commands run in it.
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::event::Log;
 use crate::operation::Scope;
 use crate::store::{Held, Zone};
 use debmock_helper::protocol::{
@@ -36,6 +35,8 @@ pub struct SessionOptions {
 #[derive(Debug)]
 pub struct Session {
     keeper: Keeper,
+    /// Its other end is the keeper's: it closes when the keeper has ended.
+    life: Channel,
     number: u32,
     zone: Arc<Zone>,
     _locks: Vec<Held>,
@@ -138,7 +139,8 @@ impl Session {
                 for warning in warnings {
                     scope.warn(warning, None);
                 }
-                Ok(Session { keeper, number: session, zone: Arc::clone(zone), _locks: locks })
+                let (zone, life) = (Arc::clone(zone), channel);
+                Ok(Session { keeper, life, number: session, zone, _locks: locks })
             }
             other => Err(unexpected(&other).into()),
         }
@@ -348,6 +350,17 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    /// Ends the session and waits for its end, so that whoever locks the buildroot next finds it
+    /// free. A forked copy of the host only forgets it.
+    fn drop(&mut self) {
+        if self.keeper.end().is_ok() {
+            let until = Instant::now() + Duration::from_secs(5);
+            while Instant::now() < until && self.life.receive(Duration::from_secs(1)).is_ok() {}
+        }
+    }
+}
+
 /// A mount that [`Session::attach`] made.
 #[must_use = "dropping it unmounts at once"]
 #[derive(Debug)]
@@ -477,10 +490,4 @@ fn poll_for(set: &mut [PollFd<'_>], wait: Duration) -> Result<()> {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(Error::io("cannot wait for a program", error)),
     }
-}
-
-/// A line of output as an event, without its end.
-pub(crate) fn line_event(scope: &Scope, log: Log, line: &[u8]) {
-    let text = String::from_utf8_lossy(line);
-    scope.line(log, text.trim_end_matches(['\n', '\r']));
 }

@@ -7,14 +7,18 @@ use std::path::Path;
 
 use tar::EntryType;
 
-use super::{ExportOptions, export, import};
+use super::{ExportOptions, Ownership, export, import};
 use crate::unpack::fixture::{NEVER, Site, Tar, xz};
 use crate::unpack::{Error, Limits, Problem};
 
 fn export_bytes(root: &Path) -> Vec<u8> {
     let root = fs::File::open(root).unwrap();
-    let options =
-        ExportOptions { source_date_epoch: 1_500_000_000, exclude: &["skipped"], cancel: &NEVER };
+    let options = ExportOptions {
+        source_date_epoch: 1_500_000_000,
+        root: true,
+        exclude: &["skipped"],
+        cancel: &NEVER,
+    };
     let mut bytes = Vec::new();
     let count = export(root.as_fd(), &mut bytes, options).unwrap();
     assert_eq!(count, bytes.len() as u64);
@@ -23,7 +27,8 @@ fn export_bytes(root: &Path) -> Vec<u8> {
 
 fn import_into(site: &Site, bytes: &[u8]) -> Result<super::ImportSummary, Error> {
     let root = fs::File::open(site.root()).unwrap();
-    let result = import(root.as_fd(), bytes, "test.tar", Limits::for_root(), &NEVER);
+    let result =
+        import(root.as_fd(), bytes, "test.tar", Ownership::Archive, Limits::for_root(), &NEVER);
     site.assert_outside_is_empty();
     result
 }
@@ -46,9 +51,10 @@ fn a_tree_comes_back_as_it_was() {
     let site = Site::new();
     fill(&site.root());
     let bytes = export_bytes(&site.root());
+    // Without the nodes of /dev: these belong to root, and the test may be anybody's.
+    let own = &bytes[15 * 512..];
     let second = Site::new();
-    let summary = import_into(&second, &bytes).unwrap();
-    assert_eq!(summary.skipped_devices, 8);
+    import_into(&second, own).unwrap();
     let meta = fs::symlink_metadata(second.root().join("usr/b")).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.nlink(), meta.mtime()), (0o4750, 2, 1_500_000_000));
     let target = fs::read_link(second.root().join("usr/link")).unwrap();
@@ -57,7 +63,7 @@ fn a_tree_comes_back_as_it_was() {
     assert!(!second.root().join("dev/leftover").exists());
     assert_eq!(export_bytes(&second.root()), bytes, "the same tree gives the same bytes");
     // Compressed in any way it is the same archive.
-    for packed in [xz(&bytes), zstd::encode_all(&bytes[..], 1).unwrap()] {
+    for packed in [xz(own), zstd::encode_all(own, 1).unwrap()] {
         let third = Site::new();
         import_into(&third, &packed).unwrap();
         assert_eq!(export_bytes(&third.root()), bytes);

@@ -289,6 +289,14 @@ impl Keeper {
         Ok((Keeper { socket: ours, owner: std::process::id() }, theirs))
     }
 
+    /// Tells the keeper to end. Does nothing in a forked copy of the process that opened it.
+    pub fn end(&self) -> Result<(), ClientError> {
+        if std::process::id() != self.owner {
+            return Err(ClientError::Forked(self.owner));
+        }
+        Ok(rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both)?)
+    }
+
     /// Sends a request; its replies come over the channel.
     pub fn request(
         &self,

@@ -61,7 +61,7 @@ fn prepare(launch: &Launch<'_>) -> Result<std::convert::Infallible, Failure> {
     ];
     for (resource, value) in limits {
         if let Some(value) = value {
-            process::limit_resource(resource as u32, value)
+            process::limit_resource(resource, value)
                 .doing(|| format!("cannot set resource limit {resource}"))?;
         }
     }

@@ -140,8 +140,8 @@ fn copy_attributes(
 fn times(stat: &rustix::fs::Stat) -> Timestamps {
     let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
     Timestamps {
-        last_access: time(stat.st_atime as i64, stat.st_atime_nsec),
-        last_modification: time(stat.st_mtime as i64, stat.st_mtime_nsec),
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     }
 }
 

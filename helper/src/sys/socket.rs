@@ -15,6 +15,9 @@ pub const LONGEST: usize = 128 * 1024;
 /// The most descriptors in one message.
 pub const DESCRIPTORS: usize = 8;
 
+/// A message as it came: its bytes and descriptors.
+pub type Message = (Vec<u8>, Vec<OwnedFd>);
+
 /// Two connected sockets, both close-on-exec.
 pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -44,7 +47,7 @@ pub fn send(
 }
 
 /// Receives one message; `None` at the end of the stream. A message that is too long is an error.
-pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, Errno> {
+pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<Message>, Errno> {
     let mut bytes = vec![0; LONGEST];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

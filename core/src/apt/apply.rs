@@ -1,0 +1,148 @@
+//! Fetching and installing what was planned.
+
+use super::progress::Progress;
+use super::{Apt, Installed, Plan, Planned, Task, failure, setup};
+use crate::archive::checksum::Sha256;
+use crate::archive::fetch::fetch;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::operation::Scope;
+use crate::store::debs::archive_name;
+use debmock_helper::protocol::{Area, Place};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const NO_MODES: &[u8] = b" - SetupAPTPartialDirectory (30: Read-only file system)";
+
+static SETS: AtomicU64 = AtomicU64::new(0);
+
+impl Apt<'_> {
+    /// Gets the files of `plan` that the store does not have.
+    ///
+    /// # Errors
+    /// Those of [`fetch`].
+    pub fn fetch(&self, plan: &Plan, scope: &Scope) -> Result<()> {
+        fetch(&plan.install, self.debs, self.transport, self.parallel, scope, |_, _| Ok(()))
+    }
+
+    /// Carries out `plan`, whose files the store has.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Package`] with dpkg's last words if a package cannot be installed;
+    /// [`ErrorKind::Store`] if a file of the store is damaged.
+    pub fn apply(&self, plan: &Plan, scope: &Scope) -> Result<()> {
+        let set = self.link(&plan.install)?;
+        let arguments = match &plan.task {
+            Task::Dependencies(_) => self.exactly(plan),
+            other => self.arguments(other),
+        };
+        let ready = setup::prepare(self, scope)?;
+        let archives = ready.archives(set.place())?;
+        let mut progress = Progress::new(plan, scope);
+        let mut arguments_offline = vec!["--no-download".to_owned()];
+        arguments_offline.extend(arguments.iter().cloned());
+        self.log.line(scope, format!("$ apt-get {}", arguments.join(" ")))?;
+        let exit = ready.apt_get(&arguments_offline, scope, |line| {
+            // apt would like to change modes in directories of the store.
+            if line.windows(NO_MODES.len()).any(|part| part == NO_MODES) {
+                return Ok(());
+            }
+            self.log.line(scope, line)?;
+            progress.line(&String::from_utf8_lossy(line));
+            Ok(())
+        })?;
+        drop(archives);
+        drop(ready);
+        if exit.status != Some(0) {
+            return Err(failure::of_applying(&plan.task.words(), self.log, &exit));
+        }
+        match &plan.task {
+            Task::Command(_) => Ok(()),
+            _ => self.confirm(plan),
+        }
+    }
+
+    /// Arguments that install and remove exactly what the plan says. What is new is marked as
+    /// automatically installed: the package that asked for it exists only while apt resolves.
+    fn exactly(&self, plan: &Plan) -> Vec<String> {
+        let mut arguments: Vec<String> =
+            ["--mark-auto", "--allow-downgrades", "--purge", "install", "--"]
+                .map(str::to_owned)
+                .into();
+        arguments.extend(plan.install.iter().map(|package| {
+            let own = ["all", self.architecture()].contains(&package.architecture.as_str());
+            let architecture = match own {
+                true => String::new(),
+                false => format!(":{}", package.architecture),
+            };
+            format!("{}{architecture}={}", package.name, package.version)
+        }));
+        arguments.extend(plan.remove.iter().map(|package| format!("{}-", package.name)));
+        arguments
+    }
+
+    /// Hashes the files once more and links them under apt's names.
+    fn link(&self, packages: &[Planned]) -> Result<LinkSet<'_>> {
+        let mut files = Vec::new();
+        for package in packages {
+            let path = self.debs.path(package.sha256);
+            let (found, _) =
+                Sha256::of_file(&path).doing(|| format!("cannot read {}", path.display()))?;
+            if found != package.sha256 {
+                // Away with it, so that the next run fetches it again.
+                let _ = std::fs::remove_file(&path);
+                return Err(Error::new(
+                    ErrorKind::Store,
+                    format!(
+                        "{} of the store is damaged: it has the SHA-256 {found}",
+                        path.display()
+                    ),
+                )
+                .with_hint("it was removed; run the command again"));
+            }
+            let name = archive_name(&package.name, &package.version, &package.architecture);
+            files.push((name, package.sha256));
+        }
+        let number = SETS.fetch_add(1, Ordering::Relaxed);
+        let set = LinkSet { apt: self, name: format!("{}.{number}", std::process::id()) };
+        self.debs.link_set(&set.name, &files)?;
+        Ok(set)
+    }
+
+    /// Checks that dpkg's database says what the plan said.
+    fn confirm(&self, plan: &Plan) -> Result<()> {
+        let installed = Installed::read(self.session)?;
+        let missing = plan
+            .install
+            .iter()
+            .find(|package| !installed.has(&package.name, &package.version, &package.architecture));
+        match missing {
+            None => Ok(()),
+            Some(package) => Err(Error::new(
+                ErrorKind::Package,
+                format!(
+                    "apt-get succeeded, but {} {} is not installed",
+                    package.name, package.version
+                ),
+            )
+            .with_hint("this is a bug of debmock")),
+        }
+    }
+}
+
+/// A directory of package files in the store; dropping it removes it.
+struct LinkSet<'a> {
+    apt: &'a Apt<'a>,
+    name: String,
+}
+
+impl LinkSet<'_> {
+    fn place(&self) -> Place {
+        Place { area: Area::Debs, path: format!("sets/{}", self.name) }
+    }
+}
+
+impl Drop for LinkSet<'_> {
+    fn drop(&mut self) {
+        // What stays behind costs no space, and `scrub` removes it.
+        let _ = self.apt.debs.remove_set(&self.name);
+    }
+}

@@ -1,0 +1,130 @@
+//! Errors from what apt and dpkg print.
+
+use crate::buildroot::Exit;
+use crate::error::{Error, ErrorKind};
+use crate::state::LogFile;
+
+/// Words of apt that mean that a demand cannot be met, whatever is tried.
+const UNSATISFIABLE: &[&str] = &[
+    "unmet dependencies",
+    "Unable to locate package",
+    "Couldn't find any package",
+    "has no installation candidate",
+    "was not found",
+    "held broken packages",
+    "Unable to satisfy",
+    "is not available",
+];
+
+/// Lines that explain nothing.
+const IDLE: &[&str] = &[
+    "Reading package lists...",
+    "Building dependency tree...",
+    "Reading state information...",
+    "Some packages could not be installed. This may mean that you have",
+    "requested an impossible situation or if you are using the unstable",
+    "distribution that some required packages have not yet been created",
+    "or been moved out of Incoming.",
+    "The following information may help to resolve the situation:",
+    "Note, using file",
+    "Solving dependencies...",
+];
+
+/// apt could not resolve; `doing` is the sentence that says what.
+pub(super) fn of_resolving(doing: &str, output: &[String]) -> Error {
+    let lines = explanation(output);
+    let unsatisfiable =
+        lines.iter().any(|line| UNSATISFIABLE.iter().any(|words| line.contains(words)));
+    let kind = if unsatisfiable { ErrorKind::Dependency } else { ErrorKind::Package };
+    let error = Error::new(kind, doing).with_source(text(&lines));
+    match kind {
+        ErrorKind::Dependency => error.with_hint(
+            "check the archives of the config, and run `debmock update` if the index files may be old",
+        ),
+        _ => error,
+    }
+}
+
+/// The lines of apt's output that say why.
+fn explanation(output: &[String]) -> Vec<&str> {
+    let lines: Vec<&str> = output
+        .iter()
+        .map(String::as_str)
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('\''))
+        .filter(|line| !IDLE.iter().any(|idle| line.starts_with(idle)))
+        .collect();
+    // What stands before is the list of what apt would have done.
+    let start = lines
+        .iter()
+        .position(|line| line.ends_with("have unmet dependencies:") || line.starts_with("E: "));
+    lines[start.unwrap_or(0)..].to_vec()
+}
+
+fn text(lines: &[&str]) -> String {
+    match lines {
+        [] => "apt-get failed without a word".to_owned(),
+        [one] => one.trim_start_matches("E: ").to_owned(),
+        many => format!("apt-get says\n  {}", many.join("\n  ")),
+    }
+}
+
+/// apt or dpkg failed while they changed the root.
+pub(super) fn of_applying(doing: &str, log: &LogFile, exit: &Exit) -> Error {
+    let tail = log.tail(60);
+    // The first complaint is the cause, what follows are its consequences.
+    let start = tail.iter().position(|line| {
+        line.starts_with("dpkg: error") || line.starts_with("E: ") || line.contains("No space left")
+    });
+    let start = start.map_or(tail.len().saturating_sub(10), |start| start.saturating_sub(5));
+    let lines: Vec<&str> = tail[start..].iter().take(15).map(String::as_str).collect();
+    let full = lines.iter().any(|line| line.contains("No space left on device"));
+    let kind = if full { ErrorKind::NoSpace } else { ErrorKind::Package };
+    let how = match (exit.status, exit.signal) {
+        (_, Some(signal)) => format!("was ended by signal {signal}"),
+        (status, _) => format!("failed with status {}", status.unwrap_or(-1)),
+    };
+    let error = Error::new(kind, format!("apt-get {how} ({doing})"))
+        .with_source(format!("its last words were\n  {}", lines.join("\n  ")));
+    match (full, log.path()) {
+        (true, _) => error.with_hint("free some space and run the command again"),
+        (false, Some(path)) => error.with_hint(format!("the whole log is {}", path.display())),
+        (false, None) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn apts_explanation_is_kept_and_its_small_talk_is_not() {
+        let output = lines(
+            "Reading package lists...\nBuilding dependency tree...\n\
+             Some packages could not be installed. This may mean that you have\n\
+             requested an impossible situation or if you are using the unstable\n\
+             The following packages have unmet dependencies:\n x : Depends: y but it is not installable\n\
+             E: Unable to correct problems, you have held broken packages.",
+        );
+        let error = of_resolving("cannot install x", &output);
+        assert_eq!(error.kind(), ErrorKind::Dependency);
+        assert_eq!(
+            error.to_string(),
+            "cannot install x: apt-get says\n  The following packages have unmet dependencies:\n   \
+             x : Depends: y but it is not installable\n  \
+             E: Unable to correct problems, you have held broken packages."
+        );
+    }
+
+    #[test]
+    fn one_complaint_is_one_line() {
+        let error = of_resolving("cannot install x", &lines("a\nE: Unable to locate package x"));
+        assert_eq!(error.kind(), ErrorKind::Dependency);
+        assert_eq!(error.to_string(), "cannot install x: Unable to locate package x");
+        let error = of_resolving("cannot install x", &lines("E: dpkg was interrupted"));
+        assert_eq!(error.kind(), ErrorKind::Package);
+    }
+}

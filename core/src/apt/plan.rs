@@ -1,0 +1,368 @@
+//! What an operation will do: found out by apt, checked against the verified index.
+
+use super::depends::{BuildDependencies, DUMMY};
+use super::{Apt, failure, setup};
+use crate::archive::uri;
+use crate::error::{Error, ErrorKind, Result};
+use crate::operation::Scope;
+use crate::solve::PackageEntry;
+use serde::{Deserialize, Serialize};
+
+/// What shall be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Task {
+    /// Install these and mark them as wanted by hand.
+    Install(Vec<String>),
+    /// Remove these with their configuration files.
+    Remove(Vec<String>),
+    /// Bring everything up to date.
+    Upgrade,
+    /// Install what a build needs; everything new is marked as automatically installed.
+    Dependencies(BuildDependencies),
+    /// Arguments of `apt-get`.
+    Command(Vec<String>),
+}
+
+impl Task {
+    /// What it is, for people.
+    pub fn words(&self) -> String {
+        match self {
+            Task::Install(packages) => format!("install {}", packages.join(" ")),
+            Task::Remove(packages) => format!("remove {}", packages.join(" ")),
+            Task::Upgrade => "upgrade".into(),
+            Task::Dependencies(dependencies) => {
+                format!("build dependencies of {}", dependencies.source())
+            }
+            Task::Command(arguments) => format!("apt-get {}", arguments.join(" ")),
+        }
+    }
+
+    /// What failed, when it cannot be resolved.
+    fn impossible(&self) -> String {
+        match self {
+            Task::Install(packages) => format!("cannot install {}", packages.join(", ")),
+            Task::Remove(packages) => format!("cannot remove {}", packages.join(", ")),
+            Task::Upgrade => "cannot upgrade the root".into(),
+            Task::Dependencies(dependencies) => {
+                format!("the build dependencies of {} cannot be satisfied", dependencies.source())
+            }
+            Task::Command(arguments) => format!("`apt-get {}` fails", arguments.join(" ")),
+        }
+    }
+}
+
+/// A package that will be removed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Removal {
+    /// Name, with its architecture if that is not the root's.
+    pub name: String,
+    /// The installed version.
+    pub version: String,
+    /// Its configuration files, too.
+    pub purge: bool,
+}
+
+/// A package that will be installed, upgraded or downgraded.
+pub type Planned = PackageEntry;
+
+/// The exact outcome of a [`Task`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What was asked for.
+    pub task: Task,
+    /// What comes, sorted by name. Size, hash and URI are those of the verified index.
+    pub install: Vec<Planned>,
+    /// What goes, sorted by name.
+    pub remove: Vec<Removal>,
+}
+
+impl Plan {
+    /// Whether no package comes or goes.
+    pub fn is_empty(&self) -> bool {
+        self.install.is_empty() && self.remove.is_empty()
+    }
+
+    /// Whether apt has something to do even if no package changes: marks, or a command line of
+    /// the user's.
+    pub(super) fn must_run(&self) -> bool {
+        matches!(self.task, Task::Install(_) | Task::Command(_))
+    }
+
+    /// Bytes of all package files.
+    pub fn size(&self) -> u64 {
+        self.install.iter().map(|package| package.size).sum()
+    }
+
+    /// How much it is, for people.
+    pub fn counted(&self) -> String {
+        let count = |number: usize| match number {
+            1 => "1 package".to_owned(),
+            number => format!("{number} packages"),
+        };
+        match (self.install.len(), self.remove.len()) {
+            (come, 0) => count(come),
+            (0, go) => format!("{} to remove", count(go)),
+            (come, go) => format!("{}, {go} to remove", count(come)),
+        }
+    }
+}
+
+/// Arguments of `apt-get` for which apt may want package files.
+const FETCHING: &[&str] = &[
+    "install",
+    "reinstall",
+    "remove",
+    "purge",
+    "autoremove",
+    "autopurge",
+    "upgrade",
+    "dist-upgrade",
+    "full-upgrade",
+    "satisfy",
+    "build-dep",
+    "dselect-upgrade",
+];
+
+/// Commands of `apt-get` that need the network themselves.
+const NETWORKED: &[&str] = &["update", "source", "download", "changelog"];
+
+impl Apt<'_> {
+    /// Asks the root's apt what `task` means, without changing anything.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Dependency`] with apt's explanation if it cannot be done;
+    /// [`ErrorKind::Package`] if apt fails for another reason; [`ErrorKind::Archive`] if apt
+    /// names a package that the verified index does not have.
+    pub fn resolve(&self, task: &Task, scope: &Scope) -> Result<Plan> {
+        let mut plan = Plan { task: task.clone(), install: Vec::new(), remove: Vec::new() };
+        if let Task::Command(arguments) = task {
+            let command = command_word(arguments).unwrap_or_default();
+            if NETWORKED.contains(&command) {
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    format!("`apt-get {command}` needs a network, which roots do not have"),
+                )
+                .with_hint(match command {
+                    "update" => "use `debmock update`, which refreshes the index files and upgrades the root",
+                    _ => "use `apt-get` of the host, or `debmock chroot --enable-network`",
+                }));
+            }
+            if !FETCHING.contains(&command) {
+                return Ok(plan);
+            }
+        }
+        let ready = setup::prepare(self, scope)?;
+        let mut arguments: Vec<String> =
+            ["--print-uris", "--show-upgraded", "--verbose-versions"].map(str::to_owned).into();
+        arguments.extend(match task {
+            Task::Dependencies(dependencies) => {
+                self.log.line(scope, format!("Merged Build-Depends: {}", dependencies.merged()))?;
+                let path = ready.dummy(&dependencies.dummy(self.architecture())?)?;
+                vec!["install".to_owned(), path]
+            }
+            other => self.arguments(other),
+        });
+        let mut output = Vec::new();
+        let exit = ready.apt_get(&arguments, scope, |line| {
+            output.push(String::from_utf8_lossy(line).trim_end().to_owned());
+            Ok(())
+        })?;
+        if exit.status != Some(0) {
+            for line in &output {
+                self.log.line(scope, line)?;
+            }
+            return Err(failure::of_resolving(&task.impossible(), &output));
+        }
+        let (wanted, removals) = read(&output);
+        for one in wanted.iter().filter(|one| one.name != DUMMY) {
+            plan.install.push(self.verified(one)?);
+        }
+        plan.remove = removals;
+        plan.install.sort();
+        plan.remove.sort();
+        for package in &plan.install {
+            self.log.line(
+                scope,
+                format!("  + {} {} {}", package.name, package.version, package.architecture),
+            )?;
+        }
+        for package in &plan.remove {
+            self.log.line(scope, format!("  - {} {}", package.name, package.version))?;
+        }
+        Ok(plan)
+    }
+
+    /// The arguments with which apt-get carries out `task`.
+    pub(super) fn arguments(&self, task: &Task) -> Vec<String> {
+        let list = |first: &[&str], rest: &[String]| {
+            first.iter().map(|word| (*word).to_owned()).chain(rest.iter().cloned()).collect()
+        };
+        match task {
+            Task::Install(packages) => list(&["install", "--"], packages),
+            Task::Remove(packages) => list(&["--purge", "remove", "--"], packages),
+            Task::Upgrade => vec!["dist-upgrade".into()],
+            Task::Dependencies(_) => Vec::new(),
+            Task::Command(arguments) => arguments.clone(),
+        }
+    }
+
+    /// The entry of the verified index for what apt named.
+    fn verified(&self, wanted: &Wanted) -> Result<Planned> {
+        let packages = self.packages()?;
+        let mut found = None;
+        for package in packages.versions(&wanted.name) {
+            let same = package.version() == wanted.version
+                && package.architecture() == wanted.architecture;
+            if !same {
+                continue;
+            }
+            let (size, sha256, uri) = package.file_in_archive()?;
+            let same_place = uri::decode(&uri::redacted(&uri)) == uri::decode(&wanted.uri);
+            let entry = PackageEntry {
+                name: wanted.name.clone(),
+                version: wanted.version.clone(),
+                architecture: wanted.architecture.clone(),
+                size,
+                sha256,
+                uri,
+                essential: package.is_essential(),
+                automatic: false,
+                phase: 0,
+            };
+            // Two archives may have files of one version: then the place tells them apart.
+            if same_place {
+                return Ok(entry);
+            }
+            found = found.or(Some(entry));
+        }
+        found.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Archive,
+                format!(
+                    "apt wants {} {} for {}, which is in none of {}",
+                    wanted.name,
+                    wanted.version,
+                    wanted.architecture,
+                    packages.shown()
+                ),
+            )
+            .with_hint("run `debmock update` to bring the index files up to date")
+        })
+    }
+}
+
+/// The command among arguments of `apt-get`: the first one that is no option.
+pub(super) fn command_word(arguments: &[String]) -> Option<&str> {
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "-o"
+            | "--option"
+            | "-c"
+            | "--config-file"
+            | "-t"
+            | "--target-release"
+            | "--default-release"
+            | "-a"
+            | "--host-architecture"
+            | "-P"
+            | "--build-profiles" => {
+                rest.next();
+            }
+            option if option.starts_with('-') => {}
+            word => return Some(word),
+        }
+    }
+    None
+}
+
+/// A package file that apt asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    name: String,
+    version: String,
+    architecture: String,
+    uri: String,
+}
+
+/// Reads what `apt-get --print-uris` printed: the files, and what is to be removed.
+fn read(output: &[String]) -> (Vec<Wanted>, Vec<Removal>) {
+    let mut wanted = Vec::new();
+    let mut removals = Vec::new();
+    let mut removing = false;
+    for line in output {
+        if let Some(item) = read_uri(line) {
+            wanted.push(item);
+            continue;
+        }
+        if let Some(entry) = line.strip_prefix("   ").filter(|_| removing) {
+            if let Some((name, version)) = entry.split_once(" (") {
+                let purge = name.ends_with('*');
+                removals.push(Removal {
+                    name: name.trim_end_matches('*').to_owned(),
+                    version: version.trim_end_matches(')').to_owned(),
+                    purge,
+                });
+            }
+            continue;
+        }
+        removing = line.ends_with("packages will be REMOVED:");
+    }
+    (wanted, removals)
+}
+
+/// `'URI' FILE SIZE HASH`, where FILE is `name_version_architecture.deb` with `%xx` in it.
+fn read_uri(line: &str) -> Option<Wanted> {
+    let (uri, rest) = line.strip_prefix('\'')?.split_once("' ")?;
+    let file = rest.split(' ').next()?;
+    let stem = file.strip_suffix(".deb")?;
+    let text = |part: &str| String::from_utf8_lossy(&uri::decode(part)).into_owned();
+    let mut parts = stem.split('_').map(text);
+    let (name, version, architecture) = (parts.next()?, parts.next()?, parts.next()?);
+    match parts.next() {
+        None => Some(Wanted { name, version, architecture, uri: uri.to_owned() }),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_removals_are_read() {
+        let output: Vec<String> = "Reading package lists...\n\
+            The following packages will be REMOVED:\n   foo (1:2.0-1)\n   libbar:i386* (3)\n\
+            The following NEW packages will be installed:\n   g++ (4:12.2.0-3)\n\
+            0 upgraded, 1 newly installed, 2 to remove and 0 not upgraded.\n\
+            'http://mirror.example.org/debian/pool/g/g%2b%2b_12.deb' g++_4%3a12.2.0-3_amd64.deb 1356 SHA256:00"
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        let (wanted, removals) = read(&output);
+        assert_eq!(wanted.len(), 1);
+        assert_eq!((wanted[0].name.as_str(), wanted[0].version.as_str()), ("g++", "4:12.2.0-3"));
+        let names: Vec<_> = removals.iter().map(|r| (r.name.as_str(), r.purge)).collect();
+        assert_eq!(names, [("foo", false), ("libbar:i386", true)]);
+        assert_eq!(removals[0].version, "1:2.0-1");
+    }
+
+    #[test]
+    fn lines_that_are_none_are_passed_over() {
+        for line in ["'x", "'http://x' a_b.deb 1", "'http://x' a_b_c_d.deb 1", "'u' a_b_c.dsc 1"] {
+            assert_eq!(read_uri(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_command_is_found_behind_options() {
+        let find = |text: &str| {
+            let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+            command_word(&words).map(str::to_owned)
+        };
+        assert_eq!(find("-o A=b --yes install x").as_deref(), Some("install"));
+        assert_eq!(find("-t sid update").as_deref(), Some("update"));
+        assert_eq!(find("--version"), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! What apt gets to see during one call, and what is taken away again afterwards.
+//!
+//! ```text
+//! /run/debmock/apt/apt.conf        our settings; read last, so the root's own cannot undo them
+//! /run/debmock/apt/sources.list    the archives whose index files are mounted
+//! /run/debmock/apt/archives        package files of the store, read-only; when applying
+//! /run/debmock/apt/NAME.deb        the package that carries dependencies; when resolving
+//! /var/lib/apt/lists               index files of the store, read-only, over the root's own
+//! ```
+
+use super::{Apt, DUMMY};
+use crate::archive::state::sources_list;
+use crate::buildroot::{Attached, Exit};
+use crate::error::Result;
+use crate::operation::Scope;
+use debmock_helper::protocol::{Area, Place};
+
+const FOLDER: &str = "/run/debmock/apt";
+
+/// Our settings, `apt.conf(5)`.
+///
+/// - Without locks: the directories of index and package files cannot be written, and a session
+///   is used by one operation at a time.
+/// - `Dir::Log::Planner`: apt would write and compress a protocol of each decision.
+/// - `Pre-Install-Pkgs`: debconf would ask its questions ahead, of a user who is not there.
+/// - Files of packages are not fetched, so there is no unprivileged user who must read them.
+const SETTINGS: &str = r#"APT::Install-Recommends "false";
+APT::Install-Suggests "false";
+APT::Get::Assume-Yes "true";
+APT::Get::Show-User-Simulation-Note "false";
+APT::Keep-Downloaded-Packages "true";
+APT::Sandbox::User "root";
+APT::Color "false";
+Acquire::Languages "none";
+Acquire::ForceHash "SHA256";
+Debug::NoLocking "true";
+Dir::Cache::Archives "/run/debmock/apt/archives/";
+Dir::Etc::SourceList "/run/debmock/apt/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Dir::Log::Planner "/dev/null";
+Dir::Log::Solver "/dev/null";
+Dpkg::Use-Pty "false";
+Dpkg::Progress-Fancy "false";
+#clear DPkg::Pre-Install-Pkgs;
+#clear DPkg::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+DPkg::Options:: "--force-confold";
+DPkg::Options:: "--force-confdef";
+quiet "1";
+"#;
+
+/// apt is ready to be called. Dropping it takes everything away again.
+pub(super) struct Ready<'a> {
+    apt: &'a Apt<'a>,
+    _lists: Attached<'a>,
+}
+
+/// Lays out what apt needs.
+pub(super) fn prepare<'a>(apt: &'a Apt<'a>, scope: &Scope) -> Result<Ready<'a>> {
+    scope.check()?;
+    let session = apt.session;
+    session.remove(FOLDER)?;
+    session.write_text(&format!("{FOLDER}/apt.conf"), SETTINGS.as_bytes(), 0o644)?;
+    let sources = sources_list(apt.archive);
+    session.write_text(&format!("{FOLDER}/sources.list"), sources.as_bytes(), 0o644)?;
+    session.make_directory(&format!("{FOLDER}/archives/partial"), 0o755, (0, 0))?;
+    let place = Place { area: Area::Lists, path: apt.archive.digest.to_string() };
+    let lists = session.attach(place, "/var/lib/apt/lists")?;
+    Ok(Ready { apt, _lists: lists })
+}
+
+impl<'a> Ready<'a> {
+    /// Puts the package that carries dependencies where apt finds it; its path.
+    pub(super) fn dummy(&self, deb: &[u8]) -> Result<String> {
+        let path = format!("{FOLDER}/{DUMMY}.deb");
+        self.apt.session.write_text(&path, deb, 0o644)?;
+        Ok(path)
+    }
+
+    /// Mounts a set of package files where apt looks for them.
+    pub(super) fn archives(&self, place: Place) -> Result<Attached<'a>> {
+        self.apt.session.attach(place, &format!("{FOLDER}/archives"))
+    }
+
+    /// Runs apt-get with our settings.
+    pub(super) fn apt_get(
+        &self,
+        arguments: &[String],
+        scope: &Scope,
+        sink: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Exit> {
+        let config = format!("-c={FOLDER}/apt.conf");
+        let mut argv = vec!["apt-get", &config];
+        argv.extend(arguments.iter().map(String::as_str));
+        self.apt.session.run(&self.apt.run(&argv), scope, sink)
+    }
+}
+
+impl Drop for Ready<'_> {
+    fn drop(&mut self) {
+        // A session that has ended has nothing left to take away.
+        let _ = self.apt.session.remove(FOLDER);
+    }
+}

@@ -1,0 +1,37 @@
+//! The dependencies of a build without the build.
+
+use super::rebuild::asks_for_fakeroot;
+use super::{RebuildOptions, Workshop, source};
+use crate::apt::{Apt, BuildDependencies, DependencyOptions, Installed, Plan};
+use crate::error::{IoContext, Result};
+use crate::operation::Scope;
+use crate::state::LogFile;
+
+/// Installs what a build with these options needs.
+///
+/// # Errors
+/// [`crate::ErrorKind::Source`], [`crate::ErrorKind::Dependency`], [`crate::ErrorKind::Package`],
+/// those of fetching.
+pub fn install_dependencies(
+    options: &RebuildOptions,
+    workshop: &Workshop<'_>,
+    log: &LogFile,
+    scope: &Scope,
+) -> Result<Plan> {
+    let scratch = tempfile::tempdir().doing(|| "cannot make a temporary directory".into())?;
+    let source = scope.stage("source", options.source.to_string(), || {
+        source::get(&options.source, workshop, scratch.path().to_owned(), scope)
+    })?;
+    let dependencies = DependencyOptions {
+        architecture: workshop.archive.architecture.clone(),
+        profiles: options.profiles(workshop.config),
+        any: options.build_type.any,
+        all: options.build_type.all,
+        add: options.add_depends.clone(),
+        fakeroot: asks_for_fakeroot(&Installed::read(workshop.session)?),
+    };
+    let Workshop { session, archive, debs, transport, .. } = *workshop;
+    Apt::new(session, archive, debs, transport, log)
+        .parallel(workshop.parallel)
+        .install_dependencies(&BuildDependencies::of(&source.control, &dependencies)?, scope)
+}

@@ -1,0 +1,138 @@
+//! Packages of a buildroot and builds in it: what is asked of the archives, of apt inside and of
+//! the build, put together.
+
+use super::{Access, Buildroot};
+use crate::apt::{Apt, Plan};
+use crate::archive::access::Archives;
+use crate::archive::state::ArchiveState;
+use crate::build::{self, BuildResult, Rebuild, RebuildOptions, Workshop};
+use crate::config::CleanupAfter;
+use crate::error::Result;
+use crate::event::Log;
+use crate::operation::Scope;
+use crate::state::LogFile;
+use std::path::PathBuf;
+
+impl Buildroot {
+    /// Installs packages, each as apt takes them: `name`, `name=version`, `name/suite`,
+    /// `name:architecture`.
+    ///
+    /// # Errors
+    /// Those of [`Apt::install`] and of [`Buildroot::session`].
+    pub fn install(&self, packages: &[String], scope: &Scope) -> Result<Plan> {
+        self.with_apt(scope, |apt| apt.install(packages, scope))
+    }
+
+    /// Removes packages with their configuration files.
+    ///
+    /// # Errors
+    /// As [`Buildroot::install`].
+    pub fn remove(&self, packages: &[String], scope: &Scope) -> Result<Plan> {
+        self.with_apt(scope, |apt| apt.remove(packages, scope))
+    }
+
+    /// Brings every package to the version that the archive offers.
+    ///
+    /// # Errors
+    /// As [`Buildroot::install`].
+    pub fn update(&self, scope: &Scope) -> Result<Plan> {
+        self.with_apt(scope, |apt| apt.upgrade(scope))
+    }
+
+    /// Runs `apt-get` with `arguments`; packages that it wants are fetched by this process.
+    ///
+    /// # Errors
+    /// As [`Apt::command`].
+    pub fn apt(&self, arguments: &[String], scope: &Scope) -> Result<Plan> {
+        self.with_apt(scope, |apt| apt.command(arguments, scope))
+    }
+
+    /// Installs what a build with these options needs; the result directory is not touched.
+    ///
+    /// # Errors
+    /// As [`Buildroot::install`], and [`crate::ErrorKind::Source`].
+    pub fn install_dependencies(&self, options: &RebuildOptions, scope: &Scope) -> Result<Plan> {
+        let archives = Archives::open(&self.config, self.zone.places(), scope)?;
+        let session = self.session(Access::default(), scope)?;
+        let state = archives.state(scope)?;
+        let sources = self.sources();
+        let workshop = self.workshop(&archives, &session, &state, &sources);
+        let log = LogFile::events_only(Log::Root);
+        build::install_dependencies(options, &workshop, &log, scope)
+    }
+
+    /// Builds a source package. Unless a session is open already, the root begins without
+    /// changes; afterwards they are dropped again, or kept, as options and config say.
+    ///
+    /// # Errors
+    /// Those of [`Rebuild::new`] and [`Rebuild::run`] and of [`Buildroot::session`].
+    pub fn rebuild(&self, options: RebuildOptions, scope: &Scope) -> Result<BuildResult> {
+        let joined = self.current();
+        let cleanup = options.cleanup_after.unwrap_or(self.config.build.cleanup_after);
+        let rebuild = Rebuild::new(options)?;
+        let prepared = || {
+            let archives = Archives::open(&self.config, self.zone.places(), scope)?;
+            let session = match &joined {
+                Some(session) => session.clone(),
+                None => self.fresh_session(scope)?,
+            };
+            let state = archives.state(scope)?;
+            Ok((archives, session, state))
+        };
+        let (archives, session, state) = match prepared() {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(rebuild.abandon(error)),
+        };
+        let sources = self.sources();
+        let result = rebuild.run(&self.workshop(&archives, &session, &state, &sources), scope);
+        drop(session);
+        let wanted = match cleanup {
+            CleanupAfter::Always => true,
+            CleanupAfter::Success => result.is_ok(),
+            CleanupAfter::Never => false,
+        };
+        if wanted && joined.is_none() {
+            // The packages are there: what is left of the root is no reason to fail.
+            if let Err(error) = self.clean(&Scope::quiet()) {
+                scope.warn(format!("the root keeps what the build left: {error}"), None);
+            }
+        }
+        result
+    }
+
+    fn with_apt<T>(&self, scope: &Scope, work: impl FnOnce(&Apt<'_>) -> Result<T>) -> Result<T> {
+        let archives = Archives::open(&self.config, self.zone.places(), scope)?;
+        let session = self.session(Access::default(), scope)?;
+        let state = archives.state(scope)?;
+        let log = LogFile::events_only(Log::Root);
+        let apt = Apt::new(&session, &state, archives.debs(), archives.transport(), &log)
+            .parallel(self.config.network.parallel)
+            .source_date_epoch(self.config.source_date_epoch);
+        work(&apt)
+    }
+
+    /// Where source packages are kept for later builds.
+    fn sources(&self) -> PathBuf {
+        self.zone.places().cache.join("sources/v1")
+    }
+
+    fn workshop<'a>(
+        &'a self,
+        archives: &'a Archives<'_>,
+        session: &'a super::Session,
+        state: &'a ArchiveState,
+        sources: &'a std::path::Path,
+    ) -> Workshop<'a> {
+        Workshop {
+            session,
+            archive: state,
+            lists: archives.lists(),
+            debs: archives.debs(),
+            sources,
+            transport: archives.transport(),
+            config: &self.config.build,
+            suite: self.config.suite.as_str(),
+            parallel: self.config.network.parallel,
+        }
+    }
+}
