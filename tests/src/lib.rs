@@ -22,6 +22,7 @@ pub mod key;
 pub mod machine;
 pub mod manifest;
 pub mod oracle;
+pub mod package;
 pub mod root;
 pub mod server;
 pub mod tarball;
