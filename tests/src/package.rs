@@ -48,7 +48,7 @@ impl Workshop {
             format!("sbuild {}", oracle::version("sbuild")),
             format!("root {}", sha256(&tar)),
             format!("InRelease {digest}"),
-            format!("parallel={JOBS}"),
+            format!("DEB_BUILD_OPTIONS=parallel={JOBS}"),
         ];
         let packed = area.work().join("Sources.xz");
         download(&format!("{}dists/{SUITE}/main/source/Sources.xz", mirror.uri), &packed);
@@ -140,6 +140,8 @@ impl Workshop {
                 .arg(format!("--chroot-setup-commands={update}"))
                 .arg(dsc)
                 .env("DEB_BUILD_OPTIONS", format!("parallel={JOBS}"))
+                // sbuild would pass it on to the build
+                .env_remove("LANG")
                 .current_dir(&work);
             run(&mut sbuild);
             for entry in fs::read_dir(&work).into_iter().flatten().flatten() {
