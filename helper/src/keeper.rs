@@ -104,14 +104,15 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
     let root = mounts::attach_root(tree)?;
     let bare = mounts::bare_copy(&root)?;
     warnings.extend(mounts::mount_proc(&root, inherited.mode, open.accept_weak)?);
-    let (network, weak_sys) = network::make(&root)?;
+    let network = network::begin(&root)?;
+    mounts::mount_dev(&root)?;
+    let (network, weak_sys) = network.finish()?;
     if let Some(weak) = weak_sys {
         if !open.accept_weak {
             return Err(Failure::isolation(format!("cannot mount /sys: {weak}"), Errno::PERM));
         }
         warnings.push(weak);
     }
-    mounts::mount_dev(&root)?;
     for (source, bind) in inherited.binds.iter().zip(&open.binds) {
         mounts::mount_bind(&root, source, bind)?;
     }

@@ -218,9 +218,11 @@ impl Mapper {
 
     fn map(mut self) -> Result<(), Failure> {
         let _ = self.go.write_all(b"g");
+        // Its end first: what it says fits in the pipe, and waiting for the words would be one
+        // more change of processes.
+        let _ = process::wait_for(self.pid);
         let mut bytes = Vec::new();
         let _ = self.outcome.read_to_end(&mut bytes);
-        let _ = process::wait_for(self.pid);
         outcome_of(&bytes)
     }
 }
