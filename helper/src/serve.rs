@@ -159,7 +159,13 @@ impl Helper {
             let request = next();
             self.sessions
                 .retain(|session| !next() || process::wait_for(session.child.pid).is_err());
-            self.held.retain(|_| !next());
+            self.held.retain(|held| {
+                let released = next();
+                if released {
+                    lock::release(held.lock.as_fd());
+                }
+                !released
+            });
             let held = &mut self.held;
             self.workers.retain_mut(|worker| {
                 let (ended, told) = (next(), next());
