@@ -168,8 +168,9 @@ mod tests {
         };
         let any = BuildType { any: true, all: false, source: false };
         let all = BuildType { any: false, all: true, source: false };
-        let check =
-            |architecture: &str, what| source(architecture).check_architecture("amd64", what);
+        let check = |architecture: &str, what: &BuildType| {
+            source(architecture).check_architecture("amd64", what)
+        };
         check("any all", &any).unwrap();
         check("any-amd64 armhf", &any).unwrap();
         check("all", &BuildType::default()).unwrap();
