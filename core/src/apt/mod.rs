@@ -17,6 +17,7 @@ mod command;
 mod depends;
 mod failure;
 mod installed;
+mod memory;
 mod plan;
 mod progress;
 mod setup;
@@ -33,6 +34,7 @@ use crate::error::Result;
 use crate::operation::Scope;
 use crate::state::LogFile;
 use crate::store::debs::Debs;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// What the operations of this room work with, besides an open session.
@@ -47,6 +49,7 @@ pub struct Apt<'a> {
     log: &'a LogFile,
     packages: OnceLock<Packages>,
     source_date_epoch: Option<u64>,
+    plans: Option<PathBuf>,
 }
 
 impl<'a> Apt<'a> {
@@ -69,6 +72,7 @@ impl<'a> Apt<'a> {
             log,
             packages,
             source_date_epoch: None,
+            plans: None,
         }
     }
 
@@ -83,6 +87,14 @@ impl<'a> Apt<'a> {
     #[must_use]
     pub fn source_date_epoch(mut self, seconds: Option<u64>) -> Self {
         self.source_date_epoch = seconds;
+        self
+    }
+
+    /// Remembers in this directory of the host what apt chose for a set of build dependencies, so
+    /// that the same question about the same root and the same index files is asked once.
+    #[must_use]
+    pub fn remember_in(mut self, plans: &Path) -> Self {
+        self.plans = Some(plans.to_owned());
         self
     }
 

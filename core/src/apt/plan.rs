@@ -1,6 +1,7 @@
 //! What an operation will do: found out by apt, checked against the verified index.
 
 use super::depends::{BuildDependencies, DUMMY};
+use super::memory::Memory;
 use super::{Apt, failure, setup};
 use crate::archive::uri;
 use crate::error::{Error, ErrorKind, Result};
@@ -120,7 +121,6 @@ const FETCHING: &[&str] = &[
     "dist-upgrade",
     "full-upgrade",
     "satisfy",
-    "build-dep",
     "dselect-upgrade",
 ];
 
@@ -138,6 +138,13 @@ impl Apt<'_> {
         let mut plan = Plan { task: task.clone(), install: Vec::new(), remove: Vec::new() };
         if let Task::Command(arguments) = task {
             let command = command_word(arguments).unwrap_or_default();
+            if command == "build-dep" {
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    "`apt-get build-dep` finds no sources: only binary indexes are visible in a root",
+                )
+                .with_hint("use `debmock installdeps SOURCE`"));
+            }
             if NETWORKED.contains(&command) {
                 return Err(Error::new(
                     ErrorKind::Usage,
@@ -152,9 +159,20 @@ impl Apt<'_> {
                 return Ok(plan);
             }
         }
+        let memory = match task {
+            Task::Dependencies(dependencies) => Memory::of(self, dependencies)?,
+            _ => None,
+        };
+        if let Some((install, remove)) = memory.as_ref().and_then(Memory::recall) {
+            (plan.install, plan.remove) = (install, remove);
+            self.tell(&plan, scope)?;
+            return Ok(plan);
+        }
         let ready = setup::prepare(self, scope)?;
-        let mut arguments: Vec<String> =
-            ["--print-uris", "--show-upgraded", "--verbose-versions"].map(str::to_owned).into();
+        // As settings: as options not every command takes them.
+        let mut arguments: Vec<String> = ["Print-URIs", "Show-Upgraded", "Show-Versions"]
+            .map(|name| format!("-oAPT::Get::{name}=true"))
+            .into();
         arguments.extend(match task {
             Task::Dependencies(dependencies) => {
                 self.log.line(scope, format!("Merged Build-Depends: {}", dependencies.merged()))?;
@@ -181,6 +199,15 @@ impl Apt<'_> {
         plan.remove = removals;
         plan.install.sort();
         plan.remove.sort();
+        if let Some(memory) = memory {
+            memory.remember(&plan.install, &plan.remove);
+        }
+        self.tell(&plan, scope)?;
+        Ok(plan)
+    }
+
+    /// Writes a plan to the log.
+    fn tell(&self, plan: &Plan, scope: &Scope) -> Result<()> {
         for package in &plan.install {
             self.log.line(
                 scope,
@@ -190,7 +217,7 @@ impl Apt<'_> {
         for package in &plan.remove {
             self.log.line(scope, format!("  - {} {}", package.name, package.version))?;
         }
-        Ok(plan)
+        Ok(())
     }
 
     /// The arguments with which apt-get carries out `task`.

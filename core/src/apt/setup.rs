@@ -1,10 +1,10 @@
 //! What apt gets to see during one call, and what is taken away again afterwards.
 //!
 //! ```text
-//! /run/debmock/apt/apt.conf        our settings; read last, so the root's own cannot undo them
-//! /run/debmock/apt/sources.list    the archives whose index files are mounted
-//! /run/debmock/apt/archives        package files of the store, read-only; when applying
-//! /run/debmock/apt/NAME.deb        the package that carries dependencies; when resolving
+//! /run/debmock-apt/apt.conf        our settings; read last, so the root's own cannot undo them
+//! /run/debmock-apt/sources.list    the archives whose index files are mounted
+//! /run/debmock-apt/archives        package files of the store, read-only; when applying
+//! /run/debmock-apt/NAME.deb        the package that carries dependencies; when resolving
 //! /var/lib/apt/lists               index files of the store, read-only, over the root's own
 //! ```
 
@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::operation::Scope;
 use debmock_helper::protocol::{Area, Place};
 
-const FOLDER: &str = "/run/debmock/apt";
+const FOLDER: &str = "/run/debmock-apt";
 
 /// Our settings, `apt.conf(5)`.
 ///
@@ -34,8 +34,8 @@ APT::Color "false";
 Acquire::Languages "none";
 Acquire::ForceHash "SHA256";
 Debug::NoLocking "true";
-Dir::Cache::Archives "/run/debmock/apt/archives/";
-Dir::Etc::SourceList "/run/debmock/apt/sources.list";
+Dir::Cache::Archives "/run/debmock-apt/archives/";
+Dir::Etc::SourceList "/run/debmock-apt/sources.list";
 Dir::Etc::SourceParts "/dev/null";
 Dir::Log::Planner "/dev/null";
 Dir::Log::Solver "/dev/null";
@@ -48,6 +48,11 @@ DPkg::Options:: "--force-confold";
 DPkg::Options:: "--force-confdef";
 quiet "1";
 "#;
+
+/// What our settings are, for keys.
+pub(super) fn identity() -> Vec<u8> {
+    SETTINGS.as_bytes().to_vec()
+}
 
 /// apt is ready to be called. Dropping it takes everything away again.
 pub(super) struct Ready<'a> {

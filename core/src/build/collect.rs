@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// Largest `.changes` that is accepted, in bytes.
 const CHANGES: u64 = 16 * 1024 * 1024;
 
+/// A symbolic link where none is followed.
+const ELOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
+
 /// Copies the results of a build to the host; their paths there.
 pub(super) fn collect(
     build: &Build<'_>,
@@ -37,7 +40,12 @@ pub(super) fn collect(
         let path = format!("{}/{}", build.folder, file.name);
         let (input, _) = session.open_file(&path).map_err(|error| {
             let doing = format!("cannot take {} out of the root", file.name);
-            error.with_kind(ErrorKind::Build).context(doing)
+            let cause = std::error::Error::source(&error)
+                .and_then(|cause| cause.downcast_ref::<std::io::Error>());
+            match cause.is_some_and(|cause| cause.raw_os_error() == Some(ELOOP)) {
+                true => Error::new(ErrorKind::Build, format!("{doing}: it is a symbolic link")),
+                false => error.with_kind(ErrorKind::Build).context(doing),
+            }
         })?;
         let to = results.aside(&file.name);
         copy_checked(input, &to, file, &name)?;

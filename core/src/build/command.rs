@@ -21,10 +21,23 @@ impl Build<'_> {
         }
         arguments.extend(["-us", "-uc"].map(str::to_owned));
         arguments.extend(self.options.build_type.option().map(str::to_owned));
+        if self.options.build_type.source {
+            // Upstream's tarball, too, which only a first revision has otherwise.
+            arguments.push("-sa".into());
+        }
         if let Some(dist) = &self.options.dist {
             arguments.push(format!("--changes-option=-DDistribution={dist}"));
         }
         arguments
+    }
+
+    /// What the build directory needs on disk, KiB; 0 if that cannot be found out.
+    pub(super) fn disk_kib(&self, scope: &Scope) -> u64 {
+        let run = self.as_user(&["du", "-sk", &self.folder], "/");
+        let output = self.workshop.session.output(&run, 4096, scope);
+        let text = output.map(|(_, text)| text).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
     }
 
     /// Builds; what it prints goes to `log`.

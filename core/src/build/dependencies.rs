@@ -33,5 +33,6 @@ pub fn install_dependencies(
     let Workshop { session, archive, debs, transport, .. } = *workshop;
     Apt::new(session, archive, debs, transport, log)
         .parallel(workshop.parallel)
+        .remember_in(workshop.plans)
         .install_dependencies(&BuildDependencies::of(&source.control, &dependencies)?, scope)
 }

@@ -8,6 +8,9 @@ use crate::state::LogFile;
 fn is_echo(line: &str) -> bool {
     let line = line.trim();
     line.is_empty()
+        || line.starts_with("dpkg-buildpackage: info:")
+        || line.starts_with("Command: ")
+        || line.starts_with("debian/rules ")
         || line.starts_with("dpkg-buildpackage: error:")
         || line.contains(": Leaving directory")
         || line.contains(": Entering directory")

@@ -30,6 +30,8 @@ pub struct Workshop<'a> {
     pub debs: &'a Debs,
     /// Where source packages of the archive are kept for later builds.
     pub sources: &'a Path,
+    /// Where it is remembered what apt chose.
+    pub plans: &'a Path,
     /// The host's network.
     pub transport: &'a dyn Transport,
     /// How packages are built.
@@ -189,6 +191,7 @@ impl Rebuild {
         self.stages.stage(scope, "build", &title, || {
             let exit = build.run(&installed, &self.build_log, scope)?;
             self.record.used(&exit);
+            self.record.disk_kib = build.disk_kib(scope);
             failure::of_build(&exit, &title, &self.build_log)
         })?;
         self.stages.stage(scope, "collect", &title, || {
@@ -203,8 +206,9 @@ impl Rebuild {
         scope: &Scope,
     ) -> Result<()> {
         let Workshop { session, archive, debs, transport, .. } = *workshop;
-        let apt =
-            Apt::new(session, archive, debs, transport, &self.root_log).parallel(workshop.parallel);
+        let apt = Apt::new(session, archive, debs, transport, &self.root_log)
+            .parallel(workshop.parallel)
+            .remember_in(workshop.plans);
         let task = Task::Dependencies(dependencies);
         let plan =
             self.stages.stage(scope, "resolve", task.words(), || apt.resolve(&task, scope))?;

@@ -60,8 +60,8 @@ impl Buildroot {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.session(Access::default(), scope)?;
         let state = self.state_for(options, &archives, scope)?;
-        let sources = self.sources();
-        let workshop = self.workshop(&archives, &session, &state, &sources);
+        let shelves = self.shelves();
+        let workshop = self.workshop(&archives, &session, &state, &shelves);
         let log = LogFile::events_only(Log::Root);
         build::install_dependencies(options, &workshop, &log, scope)
     }
@@ -88,8 +88,8 @@ impl Buildroot {
             Ok(prepared) => prepared,
             Err(error) => return Err(rebuild.abandon(error)),
         };
-        let sources = self.sources();
-        let result = rebuild.run(&self.workshop(&archives, &session, &state, &sources), scope);
+        let shelves = self.shelves();
+        let result = rebuild.run(&self.workshop(&archives, &session, &state, &shelves), scope);
         drop(session);
         let wanted = match cleanup {
             CleanupAfter::Always => true,
@@ -138,9 +138,9 @@ impl Buildroot {
         archives.state_with(&extra, archives.refresh(), scope)
     }
 
-    /// Where source packages are kept for later builds.
-    fn sources(&self) -> PathBuf {
-        self.zone.places().cache.join("sources/v1")
+    fn shelves(&self) -> Shelves {
+        let cache = &self.zone.places().cache;
+        Shelves { sources: cache.join("sources/v1"), plans: cache.join("lists/v1/plans") }
     }
 
     fn workshop<'a>(
@@ -148,18 +148,27 @@ impl Buildroot {
         archives: &'a Archives<'_>,
         session: &'a Session,
         state: &'a ArchiveState,
-        sources: &'a std::path::Path,
+        shelves: &'a Shelves,
     ) -> Workshop<'a> {
         Workshop {
             session,
             archive: state,
             lists: archives.lists(),
             debs: archives.debs(),
-            sources,
+            sources: &shelves.sources,
+            plans: &shelves.plans,
             transport: archives.transport(),
             config: &self.config.build,
             suite: self.config.suite.as_str(),
             parallel: self.config.network.parallel,
         }
     }
+}
+
+/// Where builds keep what later ones can use.
+struct Shelves {
+    /// Source packages of the archive.
+    sources: PathBuf,
+    /// What apt answered before.
+    plans: PathBuf,
 }
