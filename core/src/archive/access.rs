@@ -5,7 +5,7 @@ use super::fetch;
 use super::index::Packages;
 use super::state::{ArchiveState, Lists};
 use super::transport::HostTransport;
-use crate::config::{self, Config, builtin_keys};
+use crate::config::{self, ArchiveSource, Config, builtin_keys};
 use crate::error::Result;
 use crate::operation::Scope;
 use crate::solve::PackageEntry;
@@ -46,14 +46,38 @@ impl<'a> Archives<'a> {
     /// # Errors
     /// Those of [`Acquire::refresh`].
     pub fn state(&self, scope: &Scope) -> Result<ArchiveState> {
-        let refresh = match self.config.refresh {
+        self.state_with(&[], self.refresh(), scope)
+    }
+
+    /// When servers are asked, as the config says.
+    pub fn refresh(&self) -> Refresh {
+        match self.config.refresh {
             config::Refresh::Always => Refresh::Always,
             config::Refresh::After(age) => Refresh::OlderThan(age),
             config::Refresh::Never => Refresh::Never,
-        };
+        }
+    }
+
+    /// What the archives offer, asked as `refresh` says, with further archives, which come first:
+    /// of two packages with the same version apt takes theirs.
+    ///
+    /// # Errors
+    /// Those of [`Acquire::refresh`].
+    pub fn state_with(
+        &self,
+        extra: &[ArchiveSource],
+        refresh: Refresh,
+        scope: &Scope,
+    ) -> Result<ArchiveState> {
         let architecture = self.config.architecture.as_str();
         scope.stage("indexes", format!("of {}", self.config.name), || {
-            self.acquire(scope).refresh(&self.config.archives, architecture, refresh)
+            let acquire = self.acquire(scope);
+            if !extra.is_empty() && refresh == Refresh::Never {
+                // They were named for this call: nobody can have fetched them before.
+                acquire.refresh(extra, architecture, Refresh::Always)?;
+            }
+            let all: Vec<_> = extra.iter().chain(&self.config.archives).cloned().collect();
+            acquire.refresh(&all, architecture, refresh)
         })
     }
 

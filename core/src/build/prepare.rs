@@ -1,10 +1,11 @@
 //! The build directory: made, filled, unpacked.
 
+use super::tree::NOT_SOURCE;
 use super::user::{BuildUser, must};
 use super::{RebuildOptions, Source, Workshop, binnmu};
 use crate::apt::Plan;
 use crate::archive::version::Version;
-use crate::buildroot::{Run, Session};
+use crate::buildroot::{Exit, Run, Session};
 use crate::config;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
@@ -60,8 +61,9 @@ impl<'a> Build<'a> {
         Ok(Build { workshop, options, version, folder, tree })
     }
 
-    /// Makes the build directory, puts the source files there and unpacks them.
-    pub(super) fn unpack(
+    /// Makes the build directory and puts the source there: the files of a source package, or an
+    /// unpacked source.
+    pub(super) fn lay_out(
         &self,
         source: &Source,
         user: &BuildUser,
@@ -77,21 +79,80 @@ impl<'a> Build<'a> {
             let path = format!("{}/{}", self.folder, file.name);
             session.write_file(&path, content.as_fd(), 0o644, user.owner())?;
         }
+        let Some(directory) = &source.directory else { return Ok(()) };
+        session.copy_in_without(directory, &self.tree, NOT_SOURCE, scope)?;
+        let name = &self.workshop.config.user;
+        let owner = format!("{name}:{name}");
+        must(session, &["chown", "-R", "-h", &owner, &self.tree], log, scope)
+    }
+
+    /// Makes a source package of an unpacked source, and describes it. The unpacked source is
+    /// removed: what is built is what the package has.
+    pub(super) fn pack(&self, source: &mut Source, log: &LogFile, scope: &Scope) -> Result<()> {
+        let session = self.workshop.session;
+        let mut argv = vec!["dpkg-buildpackage", "--sanitize-env", "-us", "-uc", "-S"];
+        let profiles = format!("-P{}", self.options.profiles(self.workshop.config).join(","));
+        if profiles != "-P" {
+            argv.push(&profiles);
+        }
+        // The other formats leave out what version control keeps without being asked.
+        if !source.format.starts_with("3.0") {
+            argv.extend(["-i", "-I"]);
+        }
+        let exit = self.logged(&argv, &self.tree, log, scope)?;
+        let stem = format!("{}_{}", source.name, source.version.without_epoch());
+        if exit.status != Some(0) {
+            return Err(Error::new(
+                ErrorKind::Source,
+                format!("no source package can be made of {}", self.tree),
+            )
+            .with_source(log.tail(3).join("; ")));
+        }
+        for name in ["source.changes", "source.buildinfo"] {
+            session.remove(&format!("{}/{stem}_{name}", self.folder))?;
+        }
+        session.remove(&self.tree)?;
+        let dsc = format!("{stem}.dsc");
+        let text = session.read_file(&format!("{}/{dsc}", self.folder), 4 * 1024 * 1024)?;
+        source.describe(&dsc, &text)
+    }
+
+    /// Unpacks the source package in the build directory.
+    pub(super) fn unpack(
+        &self,
+        source: &Source,
+        user: &BuildUser,
+        log: &LogFile,
+        scope: &Scope,
+    ) -> Result<()> {
+        let unusable = |what: String| {
+            Err(Error::new(ErrorKind::Source, what).with_source(log.tail(3).join("; ")))
+        };
         if let Some(dsc) = source.dsc() {
-            let run = self.as_user(&["dpkg-source", "-x", dsc, &self.tree], &self.folder);
-            log.line(scope, format!("Command: {}", run.words()))?;
-            let exit = session.run(&run, scope, |line| log.line(scope, line))?;
-            if exit.status != Some(0) {
-                let error = Error::new(ErrorKind::Source, format!("{dsc} cannot be unpacked"));
-                return Err(error.with_source(log.tail(3).join("; ")));
+            let argv = ["dpkg-source", "-x", dsc, &self.tree];
+            if self.logged(&argv, &self.folder, log, scope)?.status != Some(0) {
+                return unusable(format!("{dsc} cannot be unpacked"));
             }
         }
         self.check_changelog(source, user)?;
         // The set-group-id bit of the build directory is not the source's affair; only the build
-        // user may write; and what `debian/files` names would be taken for results.
+        // user may write; and what `debian/files` names would be taken for results. The build user
+        // does it: root does not walk through what somebody else made.
         let script =
             "chmod -R g-s,go+rX \"$1\" && chmod -R go-w \"$2\" && rm -f \"$1/debian/files\"";
-        must(session, &["sh", "-c", script, "sh", &self.tree, &self.folder], log, scope)
+        let run = self.as_user(&["sh", "-c", script, "sh", &self.tree, &self.folder], "/");
+        let exit = self.workshop.session.run(&run, scope, |line| log.line(scope, line))?;
+        match exit.status {
+            Some(0) => Ok(()),
+            _ => unusable(format!("the modes of {} cannot be set", self.tree)),
+        }
+    }
+
+    /// Runs a program as the build user; its command line and what it prints go to `log`.
+    fn logged(&self, argv: &[&str], directory: &str, log: &LogFile, scope: &Scope) -> Result<Exit> {
+        let run = self.as_user(argv, directory);
+        log.line(scope, format!("Command: {}", run.words()))?;
+        self.workshop.session.run(&run, scope, |line| log.line(scope, line))
     }
 
     /// The changelog must be of the version that is to be built; a binNMU gets its entry.

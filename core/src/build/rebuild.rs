@@ -114,7 +114,7 @@ impl Rebuild {
         // Without a place the logs are gone, but the failure of the build itself is what matters.
         let Ok(Some(folder)) = self.results.publish(&mut self.record, &[]) else { return error };
         let log = match self.stages.failed().as_deref() {
-            Some("unpack" | "build" | "collect") => "build.log",
+            Some("pack" | "unpack" | "build" | "collect") => "build.log",
             _ => "root.log",
         };
         let place = format!("the whole log is {}", folder.join(log).display());
@@ -144,7 +144,7 @@ impl Rebuild {
     fn build(&mut self, workshop: &Workshop<'_>, scope: &Scope) -> Result<Vec<PathBuf>> {
         let what = self.options.source.to_string();
         let scratch = self.results.scratch()?;
-        let source = self.stages.stage(scope, "source", what, || {
+        let mut source = self.stages.stage(scope, "source", what, || {
             source::get(&self.options.source, workshop, scratch, scope)
         })?;
         self.record.describe(&source, workshop, &self.options);
@@ -153,19 +153,34 @@ impl Rebuild {
         let options = self.options.clone();
         let build = Build::new(workshop, &options, &source)?;
         let title = format!("{} {}", source.name, build.version);
+        let source_name = source.name.clone();
 
         let dependencies = self.dependencies(&source, workshop)?;
         self.install(dependencies, workshop, scope)?;
-        self.stages.stage(scope, "unpack", &title, || {
+        let user = self.stages.stage(scope, "lay-out", &title, || {
             let user = user::provide(workshop, &self.root_log, scope)?;
+            build.lay_out(&source, &user, &self.build_log, scope)?;
+            Ok(user)
+        })?;
+        // Where fakeroot is not always needed, dpkg can tell from the unpacked source.
+        let fakeroot = |rebuild: &mut Self| -> Result<()> {
+            if asks_for_fakeroot(&Installed::read(workshop.session)?) || build.is_rootless(scope)? {
+                return Ok(());
+            }
+            rebuild.install(BuildDependencies::just(&source_name, "fakeroot")?, workshop, scope)
+        };
+        if source.directory.is_some() {
+            fakeroot(self)?;
+            self.stages
+                .stage(scope, "pack", &title, || build.pack(&mut source, &self.build_log, scope))?;
+            self.record.describe(&source, workshop, &self.options);
+            source.check_architecture(&workshop.archive.architecture, &self.options.build_type)?;
+        }
+        self.stages.stage(scope, "unpack", &title, || {
             build.unpack(&source, &user, &self.build_log, scope)
         })?;
-        let mut installed = Installed::read(workshop.session)?;
-        if !asks_for_fakeroot(&installed) && !build.is_rootless(scope)? {
-            let fakeroot = BuildDependencies::just(&source.name, "fakeroot")?;
-            self.install(fakeroot, workshop, scope)?;
-            installed = Installed::read(workshop.session)?;
-        }
+        fakeroot(self)?;
+        let installed = Installed::read(workshop.session)?;
         self.record.installed(&installed);
         let listing = self.results.aside("installed_pkgs.log");
         std::fs::write(&listing, installed.listing(&workshop.archive.architecture))

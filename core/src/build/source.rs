@@ -1,12 +1,12 @@
 //! Where the source comes from: the archive, a `.dsc`, or a directory.
 
-use super::{BuildType, SourceSpec, Workshop};
+use super::{BuildType, SourceSpec, Workshop, tree};
 use crate::archive::acquire::Acquire;
 use crate::archive::architecture;
 use crate::archive::checksum::Sha256;
 use crate::archive::deb822::Control;
 use crate::archive::index::find_source;
-use crate::archive::source::{SourceFiles, fetch_dsc, fetch_source};
+use crate::archive::source::{Dsc, SourceFiles, fetch_dsc, fetch_source};
 use crate::archive::version::Version;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
@@ -34,6 +34,8 @@ pub struct Source {
     pub version: Version,
     /// Fields: those of the `.dsc`, or of the first paragraph of `debian/control`.
     pub control: Control,
+    /// `Format` (`dpkg-source(1)`), such as `3.0 (quilt)`.
+    pub format: String,
     /// The `.dsc` first, then what it names. Of a directory: its upstream tarballs, if any.
     pub files: Vec<SourceFile>,
     /// The unpacked source, if it is a directory.
@@ -63,9 +65,27 @@ impl Source {
             name: content.name,
             version: content.version,
             control: content.control,
+            format: content.format,
             files: all,
             directory: None,
         })
+    }
+
+    /// Takes over what the `.dsc` says that was made of a directory. Its files are in the root.
+    pub(super) fn describe(&mut self, name: &str, text: &[u8]) -> Result<()> {
+        let content = Dsc::parse(text, name)?;
+        let file = |name: &str, size, sha256| SourceFile {
+            name: name.to_owned(),
+            path: PathBuf::new(),
+            size,
+            sha256,
+        };
+        self.files = vec![file(name, text.len() as u64, Sha256::of(text))];
+        let listed = content.files.iter();
+        self.files.extend(listed.map(|(name, size, sha256)| file(name, *size, *sha256)));
+        self.control = content.control;
+        self.directory = None;
+        Ok(())
     }
 
     /// Refuses a source that has no package for what is built (Policy section 5.6.8).
@@ -127,10 +147,7 @@ pub(super) fn get(
         SourceSpec::Dsc(location) => {
             Source::of_files(fetch_dsc(location, &scratch, workshop.transport, scope)?)
         }
-        SourceSpec::Directory(path) => Err(Error::new(
-            ErrorKind::Source,
-            format!("cannot build the directory {}", path.display()),
-        )),
+        SourceSpec::Directory(path) => tree::describe(path, workshop, scope),
     }
 }
 
@@ -145,13 +162,15 @@ mod tests {
             version: Version::parse("1").unwrap(),
             control: Control::parse(format!("Architecture: {architecture}\n").as_bytes(), "x")
                 .unwrap(),
+            format: "1.0".into(),
             files: Vec::new(),
             directory: None,
         };
         let any = BuildType { any: true, all: false, source: false };
         let all = BuildType { any: false, all: true, source: false };
-        let check =
-            |architecture: &str, what| source(architecture).check_architecture("amd64", what);
+        let check = |architecture: &str, what: &BuildType| {
+            source(architecture).check_architecture("amd64", what)
+        };
         check("any all", &any).unwrap();
         check("any-amd64 armhf", &any).unwrap();
         check("all", &BuildType::default()).unwrap();

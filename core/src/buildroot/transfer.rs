@@ -27,6 +27,20 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::Io`] if the source cannot be read; errors of the root's file system.
     pub fn copy_in(&self, host: &Path, inside: &str, scope: &Scope) -> Result<()> {
+        self.copy_in_without(host, inside, &[], scope)
+    }
+
+    /// As [`Session::copy_in`], without what is at these paths below a directory.
+    ///
+    /// # Errors
+    /// As [`Session::copy_in`].
+    pub fn copy_in_without(
+        &self,
+        host: &Path,
+        inside: &str,
+        exclude: &[&str],
+        scope: &Scope,
+    ) -> Result<()> {
         let doing = || format!("cannot read {}", host.display());
         let meta = fs::metadata(host).doing(doing)?;
         let target = self.target_inside(host, inside)?;
@@ -52,7 +66,7 @@ impl Session {
                 let options = pack::ExportOptions {
                     source_date_epoch: i64::MAX,
                     root: false,
-                    exclude: &[],
+                    exclude,
                     cancel: &NEVER,
                 };
                 pack::export(tree.as_fd(), writer, options)

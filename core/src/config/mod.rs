@@ -36,6 +36,7 @@ mod merge;
 mod network;
 mod places;
 mod read;
+mod repository;
 mod schema;
 mod settings;
 mod source;
@@ -48,6 +49,7 @@ pub use keys::builtin_keys;
 pub use loader::{Known, Loader};
 pub use network::{Credential, Network};
 pub use places::{Places, cache_dir, state_dir};
+pub use repository::extra_repositories;
 pub use settings::{
     Bind, Bootstrap, Build, CleanupAfter, Config, IdRange, Isolation, IsolationMode, Limits,
     Packages, Refresh, Setting, StoreLimits, Variant, Warning,

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Lines at the end of a log that are kept for error messages.
 const TAIL: usize = 200;
-/// Bytes of a line that are kept for error messages.
+/// Characters of a line that are kept for error messages.
 const TAIL_LINE: usize = 1000;
 
 /// A log of a build or of an operation on a root.
@@ -74,8 +74,7 @@ impl LogFile {
             if inner.tail.len() == TAIL {
                 inner.tail.pop_front();
             }
-            let short = &text[..text.floor_char_boundary(TAIL_LINE.min(text.len()))];
-            inner.tail.push_back(short.to_owned());
+            inner.tail.push_back(text.chars().take(TAIL_LINE).collect());
         }
         scope.line(self.log, text);
         Ok(())
@@ -102,11 +101,11 @@ mod tests {
         for number in 0..TAIL {
             log.line(&scope, number.to_string()).unwrap();
         }
-        log.line(&scope, "ü".repeat(TAIL_LINE)).unwrap();
+        log.line(&scope, "ü".repeat(2 * TAIL_LINE)).unwrap();
         let written = std::fs::read(&path).unwrap();
         assert!(written.starts_with(b"a \xff\n0\n1\n"));
         assert_eq!(log.tail(2)[0], (TAIL - 1).to_string());
-        assert_eq!(log.tail(1)[0].chars().count(), TAIL_LINE / 2);
+        assert_eq!(log.tail(1)[0].chars().count(), TAIL_LINE);
         assert_eq!(log.tail(10 * TAIL).len(), TAIL);
     }
 }

@@ -153,3 +153,16 @@ fn an_empty_or_damaged_archive_is_refused() {
     let error = import_into(&Site::new(), &whole).unwrap_err();
     assert!(matches!(error.problem(), Problem::Truncated(_)), "{error}");
 }
+
+#[test]
+fn only_the_archive_of_a_root_leaves_out_dev() {
+    let site = Site::new();
+    fill(&site.root());
+    let root = fs::File::open(site.root()).unwrap();
+    let options = ExportOptions { source_date_epoch: 0, root: false, exclude: &[], cancel: &NEVER };
+    let mut bytes = Vec::new();
+    export(root.as_fd(), &mut bytes, options).unwrap();
+    let second = Site::new();
+    import_into(&second, &bytes).unwrap();
+    assert_eq!(fs::read(second.root().join("dev/leftover")).unwrap(), b"x");
+}

@@ -202,10 +202,11 @@ impl Mapper {
     fn fork(target: i32, lines: &Lines) -> Result<Self, Failure> {
         let (mut wait, go) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
         let (outcome, mut report) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
+        let parent = std::process::id();
         match process::fork(0).doing(|| "cannot fork".into())? {
             Fork::Child => {
                 drop((go, outcome));
-                let _ = process::die_with_parent();
+                process::die_with(parent);
                 let mut byte = [0];
                 if wait.read_exact(&mut byte).is_err() {
                     process::exit_now(0);
@@ -218,9 +219,11 @@ impl Mapper {
 
     fn map(mut self) -> Result<(), Failure> {
         let _ = self.go.write_all(b"g");
+        // Its end first: what it says fits in the pipe, and waiting for the words would be one
+        // more change of processes.
+        let _ = process::wait_for(self.pid);
         let mut bytes = Vec::new();
         let _ = self.outcome.read_to_end(&mut bytes);
-        let _ = process::wait_for(self.pid);
         outcome_of(&bytes)
     }
 }

@@ -77,6 +77,15 @@ pub struct Conffile {
     pub remove_on_upgrade: bool,
 }
 
+/// What the `.deb` in `stream`, called `name` in messages, says about itself. Its content is not
+/// read.
+///
+/// # Errors
+/// If it is damaged or no Debian package.
+pub fn inspect(stream: impl Read, name: &str) -> Result<Control, Error> {
+    Ok(DebReader::open(stream, name)?.control)
+}
+
 /// A `.deb` whose control member was read, and whose data member comes next.
 pub(crate) struct DebReader<R> {
     archive: ArReader<R>,

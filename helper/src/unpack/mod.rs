@@ -29,7 +29,7 @@ mod tree;
 
 pub use all::{Arrival, Progress, unpack_all};
 pub use codec::Compression;
-pub use deb::{Conffile, Control, ControlFile};
+pub use deb::{Conffile, Control, ControlFile, inspect};
 pub use error::{Error, Problem};
 pub use package::{Unpacked, Unpacker};
 pub use place::Limits;

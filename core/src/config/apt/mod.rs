@@ -14,7 +14,7 @@ mod sources;
 pub(crate) use conf::AptConf;
 pub(crate) use files::read;
 pub(crate) use network::{network, without_login};
-pub(crate) use sources::{Entry, SignedBy, plain_uri, shown};
+pub(crate) use sources::{Entry, SignedBy, one_line, plain_uri, shown};
 
 use super::places::Places;
 use super::{Credential, Warning};
