@@ -137,8 +137,12 @@ impl Rig {
     /// The config as a file.
     pub fn config_file(&self) -> PathBuf {
         let path = self.area.work().join(format!("{SUITE}.toml"));
-        fs::write(&path, self.text())
-            .unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+        // one that is being read by a program is not touched: half a config is a config, too
+        let text = self.text();
+        if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+            return path;
+        }
+        fs::write(&path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
         path
     }
 

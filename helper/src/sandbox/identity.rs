@@ -6,7 +6,7 @@
 
 use crate::protocol::{Area, Doing, Enter, Failure, IdMap, Mode};
 use crate::sys::process::{self, Fork};
-use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, OpenTreeFlags, mount_change, open_tree};
 use std::ffi::OsStr;
@@ -134,8 +134,9 @@ fn make_owned(path: &Path, (uid, gid): (u32, u32)) -> Result<(), Failure> {
     let (owner, group) = (rustix::process::Uid::from_raw(uid), rustix::process::Gid::from_raw(gid));
     let made = rustix::fs::chownat(CWD, &temporary, Some(owner), Some(group), AtFlags::empty())
         .and_then(|()| rustix::fs::chmodat(CWD, &temporary, Bits::from(0o755), AtFlags::empty()))
-        .and_then(|()| match rustix::fs::renameat(CWD, &temporary, CWD, path) {
-            Err(Errno::NOTEMPTY | Errno::EXIST) => rustix::fs::rmdir(&temporary),
+        // An empty directory would be replaced by a plain rename, under the feet of who has it open.
+        .and_then(|()| match renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => rustix::fs::rmdir(&temporary),
             other => other,
         });
     if made.is_err() {

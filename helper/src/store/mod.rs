@@ -133,6 +133,11 @@ pub fn empty_trash(entered: &Entered, area: Area) {
     if let (Ok(names), Ok(trash)) = (files::list(entered, &place), open_directory(entered, &place))
     {
         for name in names {
+            // Another helper may be in the middle of its probe.
+            let prober = name.strip_prefix("probe.").and_then(|rest| rest.split('.').next());
+            if prober.is_some_and(|pid| std::path::Path::new("/proc").join(pid).exists()) {
+                continue;
+            }
             // A second helper may be at it: whoever loses a race finds less to do.
             let _ = remove_tree(&trash, &name);
         }
