@@ -85,6 +85,46 @@ pub enum Command {
         #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
         words: Vec<OsString>,
     },
+    /// Builds a source package; the results are in results/SOURCE_VERSION
+    Rebuild {
+        /// What to build.
+        #[command(flatten)]
+        source: Source,
+        /// How to build it, and where results go.
+        #[command(flatten)]
+        how: Box<How>,
+    },
+    /// Installs what the build of a source package needs
+    Installdeps {
+        /// What would be built.
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Installs packages
+    Install {
+        /// NAME, NAME=VERSION, NAME/SUITE or NAME:ARCHITECTURE
+        #[arg(required = true, value_name = "PACKAGE")]
+        packages: Vec<String>,
+    },
+    /// Removes packages and their configuration files
+    Remove {
+        /// Names
+        #[arg(required = true, value_name = "PACKAGE")]
+        packages: Vec<String>,
+    },
+    /// Brings every package of the root up to date
+    Update,
+    /// Runs apt-get in the root; what it wants is fetched by debmock, it has no network itself
+    AptCmd {
+        /// Arguments of apt-get
+        #[arg(
+            required = true,
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGUMENT"
+        )]
+        words: Vec<String>,
+    },
     /// Copies files and directories into the buildroot
     Copyin {
         /// Files or directories of the host, then where they go inside
@@ -117,6 +157,85 @@ pub enum Command {
     },
     /// Says which isolation modes work here, and what to do about those that do not
     Doctor,
+}
+
+/// Which source package, and which of its packages are wanted.
+#[derive(Debug, Clone, Args)]
+pub struct Source {
+    /// NAME or NAME=VERSION of the archive, a path or URI of a .dsc, or a directory with debian/
+    /// in it (./NAME)
+    #[arg(value_name = "SOURCE")]
+    pub source: String,
+    /// Packages for one architecture; with neither this nor --arch-all: both
+    #[arg(long, conflicts_with = "no_arch_any")]
+    pub arch_any: bool,
+    /// Packages for all architectures
+    #[arg(long, conflicts_with = "no_arch_all")]
+    pub arch_all: bool,
+    /// No packages for one architecture
+    #[arg(long)]
+    pub no_arch_any: bool,
+    /// No packages for all architectures
+    #[arg(long)]
+    pub no_arch_all: bool,
+    /// Build profiles, separated by commas
+    #[arg(long, value_name = "PROFILES", value_delimiter = ',')]
+    pub profiles: Option<Vec<String>>,
+    /// A further build dependency; may be repeated
+    #[arg(long, visible_alias = "additional-package", value_name = "DEPENDENCY")]
+    pub add_depends: Vec<String>,
+    /// A .deb, or a directory of them, that may satisfy dependencies; may be repeated
+    #[arg(long = "extra-package", value_name = "PATH")]
+    pub extra_packages: Vec<PathBuf>,
+    /// A line of sources.list(5): a further archive for this build; may be repeated
+    #[arg(long = "extra-repository", value_name = "LINE")]
+    pub extra_repositories: Vec<String>,
+}
+
+/// How to build.
+#[derive(Debug, Clone, Args)]
+pub struct How {
+    /// The source package, too
+    #[arg(long = "source", id = "source_too")]
+    pub source_too: bool,
+    /// Does not run the tests of the package
+    #[arg(long)]
+    pub nocheck: bool,
+    /// Parallel jobs [default: the config's, or one a processor]
+    #[arg(short, long, value_name = "NUMBER")]
+    pub jobs: Option<usize>,
+    /// Builds the same source under a higher version: +bNUMBER
+    #[arg(long, value_name = "NUMBER")]
+    pub binnmu: Option<u32>,
+    /// What the changelog says about that
+    #[arg(long, value_name = "TEXT", requires = "binnmu", default_value = "Rebuild.")]
+    pub binnmu_message: String,
+    /// Distribution that the .changes names
+    #[arg(long, value_name = "NAME")]
+    pub dist: Option<String>,
+    /// When the root loses what the build left in it [default: the config's]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "always"
+    )]
+    pub cleanup_after: Option<CleanupWhen>,
+    /// Where results go [default: results/SOURCE_VERSION]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub resultdir: Option<PathBuf>,
+}
+
+/// When a root is cleaned after a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CleanupWhen {
+    /// After every build
+    Always,
+    /// After a build that succeeded
+    Success,
+    /// Not at all
+    Never,
 }
 
 /// How to enter a buildroot.

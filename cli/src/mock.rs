@@ -15,6 +15,14 @@ const MODES: &[(&str, &[&str])] = &[
     ("--scrub", &["scrub"]),
     ("--shell", &["shell"]),
     ("--chroot", &["chroot", "--shell-word"]),
+    ("--rebuild", &["rebuild"]),
+    ("--installdeps", &["installdeps"]),
+    ("--install", &["install"]),
+    ("-i", &["install"]),
+    ("--remove", &["remove"]),
+    ("--update", &["update"]),
+    ("--pm-cmd", &["apt-cmd"]),
+    ("--apt-cmd", &["apt-cmd"]),
     ("--copyin", &["copyin"]),
     ("--copyout", &["copyout"]),
     ("--list-chroots", &["list"]),
@@ -27,7 +35,7 @@ const MODES: &[(&str, &[&str])] = &[
 /// # Errors
 /// A sentence, for two modes at once.
 pub fn translate(words: Vec<OsString>) -> Result<Vec<OsString>, String> {
-    if !words.iter().any(|word| mode(word).is_some()) {
+    if !words.iter().any(|word| mode(word).is_some() || is_dsc(word)) {
         return Ok(words);
     }
     let grammar = Grammar::new();
@@ -44,13 +52,19 @@ pub fn translate(words: Vec<OsString>) -> Result<Vec<OsString>, String> {
                 None => ours.iter().map(OsString::from).collect(),
             };
             command.extend(value);
-            let takes_command = matches!(name, "--chroot" | "--shell");
+            let takes_command = matches!(name, "--chroot" | "--shell" | "--pm-cmd" | "--apt-cmd");
             found = Some((name, command));
             if takes_command {
                 // The words of the command are its own, whatever they look like.
                 rest.extend(words);
                 break;
             }
+            continue;
+        }
+        if is_dsc(&word) && found.is_none() {
+            // Mock's mode where none is named.
+            found = Some(("--rebuild", vec!["rebuild".into()]));
+            rest.push(word);
             continue;
         }
         if word == "--" || (found.is_none() && grammar.is_command(&word)) {
@@ -67,6 +81,10 @@ pub fn translate(words: Vec<OsString>) -> Result<Vec<OsString>, String> {
     let Some((_, mut command)) = found else { return Ok(rest) };
     command.extend(rest);
     Ok(command)
+}
+
+fn is_dsc(word: &OsStr) -> bool {
+    word.as_encoded_bytes().ends_with(b".dsc")
 }
 
 /// A mode, what it is here, and the value in `--mode=value`.
@@ -140,6 +158,15 @@ mod tests {
             ("--copyin a b", "copyin a b"),
             ("--list-chroots", "list"),
             ("-r init --debug-config", "config show -r init"),
+            ("-r x --rebuild f.dsc", "rebuild -r x f.dsc"),
+            (
+                "--nocheck --resultdir init --rebuild f.dsc",
+                "rebuild --nocheck --resultdir init f.dsc",
+            ),
+            ("--rebuild --cleanup-after f.dsc", "rebuild --cleanup-after f.dsc"),
+            ("-r x -i a b", "install -r x a b"),
+            ("--pm-cmd install --clean", "apt-cmd install --clean"),
+            ("-r x ./f_1.dsc --nocheck", "rebuild -r x ./f_1.dsc --nocheck"),
         ] {
             assert_eq!(translated(mocks), ours, "{mocks}");
         }

@@ -65,6 +65,11 @@ impl Screen {
         }
     }
 
+    /// Shows lines of logs from now on, unless only errors are wanted.
+    pub fn show_logs(&mut self) {
+        self.style.verbose = !self.style.quiet;
+    }
+
     /// Whether everything goes out as JSON.
     pub fn is_json(&self) -> bool {
         self.style.json
@@ -180,15 +185,10 @@ impl Screen {
                     self.tick();
                 }
             }
-            What::LogLine { text, .. } => {
-                if self.style.verbose {
-                    self.message(&harmless(text));
-                }
-            }
+            What::LogLine { .. } | What::LinesSkipped { .. } if !self.style.verbose => {}
+            What::LogLine { text, .. } => self.message(&harmless(text)),
             What::LinesSkipped { count, .. } => {
-                if self.style.verbose {
-                    self.message(&format!("({count} lines are only in the log)"));
-                }
+                self.message(&format!("({count} lines are only in the log)"));
             }
             What::Warning { message, hint } => self.warn(message, hint.as_deref()),
             What::Waiting { what, holder } => {

@@ -133,6 +133,11 @@ impl Error {
         self
     }
 
+    /// Adds what the user can do about it, unless something more to the point was said already.
+    pub fn or_hint(self, hint: impl Into<String>) -> Self {
+        if self.0.hint.is_some() { self } else { self.with_hint(hint) }
+    }
+
     /// Puts a sentence around this error that says what was being done; kind and hint stay.
     pub fn context(self, message: impl Into<String>) -> Self {
         let (kind, hint) = (self.0.kind, self.0.hint.clone());

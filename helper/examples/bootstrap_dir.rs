@@ -26,6 +26,9 @@ struct Chroot {
 
 impl RunInRoot for Chroot {
     fn run(&mut self, command: &Command) -> std::io::Result<Outcome> {
+        if std::env::var_os("UNPACK_ONLY").is_some() {
+            return Err(std::io::Error::other("only unpacking was asked for"));
+        }
         if !self.mounted {
             self.mounted = true;
             let root = self.root.display();
@@ -37,9 +40,6 @@ impl RunInRoot for Chroot {
                  ln -s /proc/self/fd/1 stdout; ln -s /proc/self/fd/2 stderr"
             );
             assert!(std::process::Command::new("sh").arg("-c").arg(script).status()?.success());
-        }
-        if std::env::var_os("UNPACK_ONLY").is_some() {
-            return Err(std::io::Error::other("only unpacking was asked for"));
         }
         let start = Instant::now();
         let mut child = std::process::Command::new("chroot");

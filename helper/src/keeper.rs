@@ -64,6 +64,8 @@ struct Keeper {
     /// The tree alone, without what is mounted in it.
     bare: OwnedFd,
     running: Vec<Running>,
+    /// Mounts of the store, by the targets that the host named.
+    attached: Vec<(Bytes, OwnedFd)>,
 }
 
 /// Lives as process 1. Never returns.
@@ -102,14 +104,15 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
     let root = mounts::attach_root(tree)?;
     let bare = mounts::bare_copy(&root)?;
     warnings.extend(mounts::mount_proc(&root, inherited.mode, open.accept_weak)?);
-    let (network, weak_sys) = network::make(&root)?;
+    let network = network::begin(&root)?;
+    mounts::mount_dev(&root)?;
+    let (network, weak_sys) = network.finish()?;
     if let Some(weak) = weak_sys {
         if !open.accept_weak {
             return Err(Failure::isolation(format!("cannot mount /sys: {weak}"), Errno::PERM));
         }
         warnings.push(weak);
     }
-    mounts::mount_dev(&root)?;
     for (source, bind) in inherited.binds.iter().zip(&open.binds) {
         mounts::mount_bind(&root, source, bind)?;
     }
@@ -118,7 +121,7 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
     inherited.binds.clear();
     let opened = Reply::Opened { session: inherited.number, warnings };
     answer(&inherited.replies, &opened);
-    Ok(Keeper { inherited, network, bare, running: Vec::new() })
+    Ok(Keeper { inherited, network, bare, running: Vec::new(), attached: Vec::new() })
 }
 
 fn answer(replies: &OwnedFd, reply: &Reply) {
@@ -194,7 +197,9 @@ impl Keeper {
                     return;
                 };
                 let outcome = decode::<AttachLate>(&bytes).and_then(|message| {
-                    mounts::attach_late(&tree, &String::from_utf8_lossy(&message.target))
+                    mounts::attach_late(&tree, &String::from_utf8_lossy(&message.target))?;
+                    self.attached.push((message.target, tree));
+                    Ok(())
                 });
                 answer(&replies, &outcome.map_or_else(Reply::Failed, |()| Reply::Done));
             }
@@ -225,7 +230,9 @@ impl Keeper {
                 work::start(&job, descriptors, &replies, &around).map(|pid| Some((pid, false)))
             }
             Command::Detach { target } => {
-                mounts::detach(&String::from_utf8_lossy(&target))?;
+                let found = self.attached.iter().rposition(|(known, _)| *known == target);
+                let found = found.ok_or_else(|| Failure::request("nothing is mounted there"))?;
+                mounts::detach(&self.attached.remove(found).1)?;
                 answer(&replies, &Reply::Done);
                 Ok(None)
             }

@@ -6,8 +6,7 @@
 
 use crate::keeper::{self, AttachLate, Inherited};
 use crate::protocol::{
-    Area, BUILD_ID, Doing, Failure, FailureKind, Lock, MAGIC, Open, Place, Reply, Request, decode,
-    encode,
+    BUILD_ID, Doing, Failure, FailureKind, Lock, MAGIC, Open, Place, Reply, Request, decode, encode,
 };
 use crate::sandbox::identity::{self, Entered};
 use crate::sandbox::tree;
@@ -23,6 +22,7 @@ use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// Lives as the helper; the exit status of the process.
 pub fn run() -> i32 {
@@ -56,6 +56,8 @@ pub fn run() -> i32 {
         held: Vec::new(),
         sessions: Vec::new(),
         number: 0,
+        tidy_at: None,
+        tidier: None,
     };
     helper.serve();
     helper.end();
@@ -113,7 +115,14 @@ struct Helper {
     held: Vec<Held>,
     sessions: Vec<Session>,
     number: u32,
+    /// When to look for what killed processes left; once in a helper's life.
+    tidy_at: Option<Instant>,
+    tidier: Option<Child>,
 }
+
+/// A helper that lives longer than this looks for what killed processes left. Short commands
+/// never pay for it.
+const REST: Duration = Duration::from_secs(1);
 
 impl Helper {
     fn serve(&mut self) {
@@ -128,7 +137,15 @@ impl Helper {
                 set.push(PollFd::new(&worker.child.pidfd, PollFlags::IN));
                 set.push(PollFd::new(&worker.replies, PollFlags::IN));
             }
-            match poll(&mut set, None) {
+            if let Some(tidier) = &self.tidier {
+                set.push(PollFd::new(&tidier.pidfd, PollFlags::IN));
+            }
+            let left = self.tidy_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let left = left.map(|left| rustix::event::Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            });
+            match poll(&mut set, left.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => return,
             }
@@ -142,7 +159,13 @@ impl Helper {
             let request = next();
             self.sessions
                 .retain(|session| !next() || process::wait_for(session.child.pid).is_err());
-            self.held.retain(|_| !next());
+            self.held.retain(|held| {
+                let released = next();
+                if released {
+                    lock::release(held.lock.as_fd());
+                }
+                !released
+            });
             let held = &mut self.held;
             self.workers.retain_mut(|worker| {
                 let (ended, told) = (next(), next());
@@ -161,6 +184,14 @@ impl Helper {
                 }
                 true
             });
+            if next()
+                && let Some(tidier) = self.tidier.take()
+            {
+                let _ = process::wait_for(tidier.pid);
+            }
+            if self.tidy_at.is_some_and(|at| at <= Instant::now()) {
+                self.tidy();
+            }
             if request {
                 match socket::receive(self.requests.as_fd()) {
                     Ok(Some((bytes, descriptors))) => self.request(&bytes, descriptors),
@@ -196,7 +227,10 @@ impl Helper {
                 if self.entered.is_some() {
                     return Err(Failure::request("the helper has an identity already"));
                 }
-                self.entered = Some(identity::enter(&enter)?);
+                let entered = identity::enter(&enter)?;
+                let rest = if store::is_short(&entered) { Duration::ZERO } else { REST };
+                self.tidy_at = Some(Instant::now() + rest);
+                self.entered = Some(entered);
                 Ok(true)
             }
             Request::Lock(lock) => self.lock(&lock, replies),
@@ -217,6 +251,14 @@ impl Helper {
                 self.open(&open, keeper, replies)?;
                 Ok(false)
             }
+            Request::End { session } => {
+                if let Some(index) = self.sessions.iter().position(|one| one.number == session) {
+                    let ended = self.sessions.swap_remove(index);
+                    let _ = pidfd_send_signal(&ended.child.pidfd, rustix::process::Signal::KILL);
+                    let _ = process::wait_for(ended.child.pid);
+                }
+                Ok(true)
+            }
             Request::Attach { session, source, target } => {
                 self.attach(session, &source, target, replies)?;
                 Ok(false)
@@ -236,18 +278,52 @@ impl Helper {
         work: impl FnOnce(&Helper, &OwnedFd) -> Result<Reply, Failure>,
     ) -> Result<bool, Failure> {
         let ours = replies.try_clone().doing(|| "cannot copy a descriptor".into())?;
+        let parent = std::process::id();
         match process::fork(0).doing(|| "cannot fork".into())? {
             Fork::Parent(child) => {
                 self.workers.push(Worker { child, replies: ours, lock });
                 Ok(false)
             }
             Fork::Child => {
-                let _ = process::die_with_parent();
+                process::die_with(parent);
+                self.forget();
                 let outcome = work(self, replies);
                 let status = i32::from(outcome.is_err());
                 answer(replies, &outcome.unwrap_or_else(Reply::Failed));
                 process::exit_now(status)
             }
+        }
+    }
+
+    /// In a forked process: gives up what belongs to the helper. A copy of a lock would hold it
+    /// after its owner has released it.
+    fn forget(&mut self) {
+        self.held.clear();
+        self.sessions.clear();
+        self.workers.clear();
+        self.tidier = None;
+    }
+
+    /// Starts a process that cleans up behind killed ones. It is never waited for, but killed when
+    /// the helper ends.
+    fn tidy(&mut self) {
+        self.tidy_at = None;
+        let parent = std::process::id();
+        match process::fork(0) {
+            Ok(Fork::Parent(child)) => self.tidier = Some(child),
+            Ok(Fork::Child) => {
+                process::die_with(parent);
+                self.forget();
+                if let Some(entered) = &self.entered {
+                    if !store::is_short(entered) {
+                        process::be_idle();
+                    }
+                    store::tidy(entered);
+                }
+                process::exit_now(0)
+            }
+            // Another helper will do it.
+            Err(_) => {}
         }
     }
 
@@ -346,7 +422,8 @@ impl Helper {
     /// Ends all that this process started, and waits until it has ended.
     fn end(&mut self) {
         let children = self.sessions.iter().map(|session| &session.child);
-        let children: Vec<_> = children.chain(self.workers.iter().map(|w| &w.child)).collect();
+        let children: Vec<_> =
+            children.chain(self.workers.iter().map(|w| &w.child)).chain(&self.tidier).collect();
         for child in &children {
             let _ = pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL);
         }
@@ -397,11 +474,4 @@ fn holder_of(file: &OwnedFd) -> String {
     }
     let holder = holder.trim();
     if holder.is_empty() { "another process".into() } else { holder.into() }
-}
-
-/// Deletes what killed helpers left, as long as nobody asks for anything else.
-pub fn idle(entered: &Entered) {
-    for area in [Area::Layers, Area::Roots] {
-        store::empty_trash(entered, area);
-    }
 }

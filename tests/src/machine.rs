@@ -100,6 +100,22 @@ pub fn debmock() -> PathBuf {
     program("DEBMOCK_BIN", "debmock")
 }
 
+/// The same program where every user may run it: a copy in `folder`.
+pub fn for_users(program: &Path, folder: &Path) -> PathBuf {
+    let copy = folder.join(program.file_name().unwrap_or_default());
+    if !copy.exists() {
+        fs::copy(program, &copy)
+            .unwrap_or_else(|e| panic!("cannot copy {}: {e}", program.display()));
+    }
+    copy
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |elapsed| elapsed.as_secs())
+}
+
 /// The root of the source tree.
 pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

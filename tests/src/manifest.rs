@@ -10,6 +10,8 @@ use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
+use crate::deb::hex;
+
 /// All entries of an archive, by path without the leading `./`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
@@ -66,29 +68,12 @@ impl Manifest {
     pub fn of_tar(stream: impl Read) -> io::Result<Self> {
         let mut entries = BTreeMap::new();
         let mut archive = tar::Archive::new(stream);
-        for entry in archive.entries()? {
+        let mut extended = Extended::default();
+        // raw, because the crate ends the value of an extended header at its first newline, which
+        // file capabilities may contain
+        for entry in archive.entries()?.raw(true) {
             let mut entry = entry?;
-            let path = text(&entry.path_bytes());
-            let path = path.trim_start_matches("./").trim_end_matches('/').to_owned();
-            let (mut xattrs, mut mtime) = (Vec::new(), None);
-            if let Some(records) = entry.pax_extensions()? {
-                for record in records {
-                    let record = record?;
-                    let value = text(record.value_bytes());
-                    match record.key() {
-                        Ok("mtime") => mtime = Some(value),
-                        Ok(key) => {
-                            if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
-                                xattrs.push((name.to_owned(), value));
-                            }
-                        }
-                        Err(_) => {}
-                    }
-                }
-            }
-            xattrs.sort();
-            let header = entry.header();
-            let kind = match header.entry_type() {
+            let kind = match entry.header().entry_type() {
                 tar::EntryType::Regular | tar::EntryType::Continuous => '-',
                 tar::EntryType::Directory => 'd',
                 tar::EntryType::Symlink => 'l',
@@ -96,25 +81,46 @@ impl Manifest {
                 tar::EntryType::Char => 'c',
                 tar::EntryType::Block => 'b',
                 tar::EntryType::Fifo => 'p',
+                tar::EntryType::XHeader => {
+                    extended.read_records(&content(&mut entry)?)?;
+                    continue;
+                }
+                tar::EntryType::GNULongName => {
+                    extended.path = Some(until_nul(content(&mut entry)?));
+                    continue;
+                }
+                tar::EntryType::GNULongLink => {
+                    extended.link = Some(until_nul(content(&mut entry)?));
+                    continue;
+                }
                 other => {
+                    let path = text(&entry.path_bytes());
                     return Err(io::Error::other(format!("{path} is an entry of type {other:?}")));
                 }
             };
-            let device = match (kind, header.device_major()?, header.device_minor()?) {
-                ('b' | 'c', Some(major), Some(minor)) => Some((major, minor)),
+            let mut extended = std::mem::take(&mut extended);
+            extended.xattrs.sort();
+            let path = extended.path.unwrap_or_else(|| entry.path_bytes().into_owned());
+            let path = text(&path);
+            let path = path.strip_prefix("./").unwrap_or(&path).trim_end_matches('/');
+            let link = extended.link.or_else(|| Some(entry.link_name_bytes()?.into_owned()));
+            let header = entry.header();
+            // of other types the fields are empty or zero, as the writer likes
+            let device = match kind {
+                'b' | 'c' => header.device_major()?.zip(header.device_minor()?),
                 _ => None,
             };
             let mut found = Entry {
                 kind,
                 mode: header.mode()? & 0o7777,
-                uid: header.uid()?,
-                gid: header.gid()?,
+                uid: extended.uid.map_or_else(|| header.uid(), Ok)?,
+                gid: extended.gid.map_or_else(|| header.gid(), Ok)?,
                 size: entry.size(),
                 sha256: String::new(),
-                link: entry.link_name_bytes().map(|link| text(&link)).unwrap_or_default(),
+                link: link.map(|link| text(&link)).unwrap_or_default(),
                 device,
-                xattrs,
-                mtime: mtime.map_or_else(|| header.mtime().map(|time| time.to_string()), Ok)?,
+                xattrs: extended.xattrs,
+                mtime: extended.mtime.map_or_else(|| header.mtime().map(|t| t.to_string()), Ok)?,
             };
             if kind == '-' {
                 let mut hash = Sha256::new();
@@ -126,9 +132,11 @@ impl Manifest {
                     }
                     hash.update(&buffer[..count]);
                 }
-                found.sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+                found.sha256 = hex(&hash.finalize());
             }
-            entries.insert(path, found);
+            if entries.insert(path.to_owned(), found).is_some() {
+                return Err(io::Error::other(format!("{path} is there twice")));
+            }
         }
         Ok(Self { entries })
     }
@@ -196,7 +204,7 @@ impl Manifest {
 impl Entry {
     fn differing_fields(&self, other: &Self) -> Vec<&'static str> {
         let mut fields = Vec::new();
-        let mut check = |name, same| {
+        let mut check = |name, same: bool| {
             if !same {
                 fields.push(name);
             }
@@ -219,6 +227,63 @@ fn text(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
+fn content(entry: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    entry.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+    bytes
+}
+
+/// What the entries before one say about it.
+#[derive(Default)]
+struct Extended {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    mtime: Option<String>,
+    xattrs: Vec<(String, String)>,
+}
+
+impl Extended {
+    /// Reads the records `LENGTH KEY=VALUE\n` of an extended header (pax(1)); the length counts
+    /// itself and the newline. A record that this does not know is an error, so that nothing in
+    /// which two archives differ is passed over.
+    fn read_records(&mut self, mut records: &[u8]) -> io::Result<()> {
+        while !records.is_empty() {
+            let bad = || io::Error::other(format!("a bad extended header: {}", text(records)));
+            let space = records.iter().position(|byte| *byte == b' ').ok_or_else(bad)?;
+            let length = std::str::from_utf8(&records[..space]).ok().and_then(|n| n.parse().ok());
+            let length: usize = length.ok_or_else(bad)?;
+            let record = records.get(space + 1..length).ok_or_else(bad)?;
+            let record = record.strip_suffix(b"\n").ok_or_else(bad)?;
+            let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
+            let key = std::str::from_utf8(&record[..equals]).map_err(|_| bad())?;
+            let value = &record[equals + 1..];
+            let number = || text(value).parse().map_err(|_| bad());
+            match key {
+                "path" => self.path = Some(value.to_vec()),
+                "linkpath" => self.link = Some(value.to_vec()),
+                "uid" => self.uid = Some(number()?),
+                "gid" => self.gid = Some(number()?),
+                "mtime" => self.mtime = Some(text(value)),
+                // when an archive was made, and for whom, is no part of a tree
+                "atime" | "ctime" | "uname" | "gname" => {}
+                _ => {
+                    let name = key.strip_prefix("SCHILY.xattr.").ok_or_else(bad)?;
+                    self.xattrs.push((name.to_owned(), text(value)));
+                }
+            }
+            records = &records[length..];
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +300,38 @@ mod tests {
             builder.append_data(&mut header, path, content.as_bytes()).unwrap();
         }
         Manifest::of_tar(&builder.into_inner().unwrap()[..]).unwrap()
+    }
+
+    #[test]
+    fn extended_headers_are_read_by_length() {
+        use crate::tarball::{self, Kind};
+        let long = format!("./{}", "d".repeat(150));
+        let of = |value: &[u8]| {
+            let entries = [
+                tarball::Entry::file("./cap", "").xattr("security.capability", value),
+                tarball::Entry::new("./link", Kind::Symlink(long.clone())),
+                tarball::Entry::file(long.as_str(), "x").owner(70_000, 5),
+            ];
+            let mut bytes = Vec::new();
+            tarball::write_entries(&entries, &mut bytes).unwrap();
+            Manifest::of_tar(&bytes[..]).unwrap()
+        };
+        let (one, two) = (of(b"\x01\n\x00 1"), of(b"\x01\n\x00 2"));
+        let value = "\\x01\\n\\x00 1".to_owned();
+        assert_eq!(one.get("cap").unwrap().xattrs, [("security.capability".to_owned(), value)]);
+        assert_eq!(one.get("link").unwrap().link, long);
+        assert_eq!(one.get(&long[2..]).unwrap().uid, 70_000);
+        let found = one.differences(&two);
+        assert_eq!((found.len(), &found[0].fields[..]), (1, &["xattrs"][..]));
+    }
+
+    #[test]
+    fn a_path_that_is_there_twice_is_refused() {
+        use crate::tarball;
+        let mut bytes = Vec::new();
+        let entry = || tarball::Entry::file("./a", "");
+        tarball::write_entries(&[entry(), entry()], &mut bytes).unwrap();
+        assert!(Manifest::of_tar(&bytes[..]).is_err());
     }
 
     #[test]

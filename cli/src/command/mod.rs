@@ -3,6 +3,7 @@
 mod enter;
 mod inspect;
 mod lifecycle;
+mod packages;
 
 use crate::Call;
 use crate::arguments::{Command, ConfigAction};
@@ -22,6 +23,12 @@ pub fn carry_out(command: Command, call: &mut Call<'_>) -> Result<u8> {
         Command::Chroot { enter, shell_word, words } => {
             enter::chroot(call, &enter, shell_word, &words)
         }
+        Command::Rebuild { source, how } => packages::rebuild(call, &source, &how),
+        Command::Installdeps { source } => packages::install_dependencies(call, &source),
+        Command::Install { packages } => packages::install(call, &packages),
+        Command::Remove { packages } => packages::remove(call, &packages),
+        Command::Update => packages::update(call),
+        Command::AptCmd { words } => packages::apt(call, &words),
         Command::Copyin { paths } => lifecycle::copy_in(call, &paths),
         Command::Copyout { paths } => lifecycle::copy_out(call, &paths),
         Command::List => inspect::list(call),

@@ -46,20 +46,29 @@ impl<'a> Archives<'a> {
     /// # Errors
     /// Those of [`Acquire::refresh`].
     pub fn state(&self, scope: &Scope) -> Result<ArchiveState> {
-        self.state_with(&[], scope)
+        self.state_with(&[], self.refresh(), scope)
     }
 
-    /// As [`Archives::state`], with further archives, which come first: of two packages with the
-    /// same version apt takes theirs.
-    ///
-    /// # Errors
-    /// Those of [`Acquire::refresh`].
-    pub fn state_with(&self, extra: &[ArchiveSource], scope: &Scope) -> Result<ArchiveState> {
-        let refresh = match self.config.refresh {
+    /// When servers are asked, as the config says.
+    pub fn refresh(&self) -> Refresh {
+        match self.config.refresh {
             config::Refresh::Always => Refresh::Always,
             config::Refresh::After(age) => Refresh::OlderThan(age),
             config::Refresh::Never => Refresh::Never,
-        };
+        }
+    }
+
+    /// What the archives offer, asked as `refresh` says, with further archives, which come first:
+    /// of two packages with the same version apt takes theirs.
+    ///
+    /// # Errors
+    /// Those of [`Acquire::refresh`].
+    pub fn state_with(
+        &self,
+        extra: &[ArchiveSource],
+        refresh: Refresh,
+        scope: &Scope,
+    ) -> Result<ArchiveState> {
         let architecture = self.config.architecture.as_str();
         scope.stage("indexes", format!("of {}", self.config.name), || {
             let acquire = self.acquire(scope);

@@ -42,6 +42,9 @@ const RELEASE: u64 = 16 * 1024 * 1024;
 /// Largest decoded index where the Release file names only a compressed one, in bytes.
 const UNLISTED: u64 = 1024 * 1024 * 1024;
 
+/// What to do about a file that is not what an archive makes.
+const DAMAGED: &str = "the mirror may be in the middle of an update or damaged, or something on the way answers in its place: try again later or use another one";
+
 /// Everything that acquiring needs to know about its surroundings.
 pub struct Acquire<'a> {
     /// How files are got.
@@ -68,7 +71,9 @@ impl Acquire<'_> {
         architecture: &str,
         refresh: Refresh,
     ) -> Result<ArchiveState> {
-        let releases = in_parallel(self.parallel, sources, |source| self.release(source, refresh))?;
+        let releases = in_parallel(self.parallel, sources, |source| {
+            self.release(source, refresh).map_err(|error| error.or_hint(DAMAGED))
+        })?;
         let mut files = Vec::new();
         let mut suites = Vec::new();
         let mut wanted = Vec::new();

@@ -15,7 +15,7 @@ use std::sync::Mutex;
 
 /// Gets every package of `packages` that the store does not have, `parallel` at once, the largest
 /// first. `deliver` is called for each one, in the thread that got it, as soon as its file is
-/// complete and verified; the packages that were there already come first. An error of it stops
+/// complete and verified; the packages that were there already come first, verified again. An error of it stops
 /// everything.
 ///
 /// # Errors
@@ -37,11 +37,22 @@ pub fn fetch(
             None => missing.push(package),
         }
     }
-    missing.sort_by_key(|package| std::cmp::Reverse(package.size));
     for (package, path) in present {
         scope.check()?;
-        deliver(package, &path)?;
+        // Nothing unverified is ever unpacked: disks rot, and other programs write.
+        if debs.is_sound(package.sha256) {
+            deliver(package, &path)?;
+        } else {
+            let (name, version) = (&package.name, &package.version);
+            let hint = "check the disk that the store lies on".to_owned();
+            scope.warn(
+                format!("{name} {version} is damaged in the store and is fetched again"),
+                Some(hint),
+            );
+            missing.push(package);
+        }
     }
+    missing.sort_by_key(|package| std::cmp::Reverse(package.size));
     let total = missing.iter().map(|package| package.size).sum();
     let progress = Progress { scope, total, done: Mutex::new(0) };
     in_parallel(parallel, &missing, |package| {
@@ -64,8 +75,10 @@ fn one(
     progress: &Progress<'_>,
 ) -> Result<PathBuf> {
     let shown = uri::redacted(&package.uri);
-    let failed =
-        |error: Error| error.context(format!("cannot fetch {} {}", package.name, package.version));
+    let failed = |error: Error| {
+        let error = error.or_hint("use another mirror");
+        error.context(format!("cannot fetch {} {}", package.name, package.version))
+    };
     let mut partial = debs.partial(package.sha256, package.size)?;
     progress.add(partial.size());
     let mut resumed = partial.size() > 0;

@@ -111,7 +111,20 @@ impl Packages {
             || Error::new(ErrorKind::Archive, format!("the index of {shown} is too large"));
         u32::try_from(text.len()).map_err(|_| too_large())?;
         let file = u32::try_from(self.files.len()).map_err(|_| too_large())?;
+        let before = self.records.len();
         scan(&text, file, &mut self.records);
+        if self.records.len() == before && !text.trim_ascii().is_empty() {
+            return Err(Error::new(
+                ErrorKind::Archive,
+                format!(
+                    "the Packages file of {shown} at {} has no package in it",
+                    uri::redacted(&base)
+                ),
+            )
+            .with_hint(
+                "the archive is not made as it should be: tell who makes it, or take another one",
+            ));
+        }
         self.files.push(File { text, base, suite, shown, priority });
         Ok(())
     }
@@ -356,7 +369,13 @@ impl<'a> Package<'a> {
             let (name, version, from) = (self.name(), self.version(), self.from());
             Error::new(
                 ErrorKind::Archive,
-                format!("{name} {version} in {from} has no usable {field}"),
+                format!(
+                    "{name} {version} in {from} has no usable {field}: {:?} in the index",
+                    self.field(field)
+                ),
+            )
+            .with_hint(
+                "the archive is not made as it should be: tell who makes it, or take another one",
             )
         };
         let size = self.field("Size").parse().map_err(|_| bad("Size"))?;
@@ -528,7 +547,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_index_panics(text in "((Package|Version|Size|X): ?[a-c.:]{0,4}\n|\n| x\n|\\PC{0,5}){0,20}") {
-            let packages = Packages::from_text(text.into_bytes(), "file:/x", "x").unwrap();
+            let Ok(packages) = Packages::from_text(text.into_bytes(), "file:/x", "x") else {
+                return Ok(());
+            };
             for package in packages.iter() {
                 prop_assert!(!package.name().is_empty());
                 let _ = (package.file_in_archive(), package.relations("Depends"), package.field("X"));

@@ -128,6 +128,9 @@ impl Keys {
         const ARMOR: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
         let bad = |why: String| {
             Error::new(ErrorKind::Config, format!("the keyring {origin} cannot be used: {why}"))
+                .with_hint(
+                    "name a file with OpenPGP certificates: `signed_by` or `keyring` in the config",
+                )
         };
         let before = self.certs.len();
         // A file may hold several armored blocks one after the other.
@@ -237,6 +240,15 @@ fn usable_now(cert: &Cert, key: &Fingerprint) -> openpgp::Result<()> {
     Ok(())
 }
 
+/// Why a signature that may be right is not accepted: it is made with something that can be
+/// forged, such as SHA-1.
+fn too_weak(error: &openpgp::anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<openpgp::Error>() {
+        Some(weak @ openpgp::Error::PolicyViolation(..)) => Some(weak.to_string()),
+        _ => None,
+    })
+}
+
 struct Helper<'a> {
     keys: &'a Keys,
     name: &'a str,
@@ -262,7 +274,7 @@ impl VerificationHelper for Helper<'_> {
     fn check(&mut self, structure: MessageStructure<'_>) -> openpgp::Result<()> {
         let mut unknown = Vec::new();
         let mut reasons = Vec::new();
-        let (mut bad, mut seen) = (false, false);
+        let (mut bad, mut weak, mut seen) = (false, false, false);
         for layer in structure {
             let MessageLayer::SignatureGroup { results } = layer else { continue };
             for result in results {
@@ -285,12 +297,16 @@ impl VerificationHelper for Helper<'_> {
                         let issuer = sig.get_issuers().first().map(KeyHandle::to_hex);
                         unknown.push(issuer.unwrap_or_else(|| "of unknown id".into()));
                     }
-                    Err(VerificationError::BadSignature { ka, .. }) => {
-                        bad = true;
-                        reasons.push(format!(
-                            "the signature by key {} is wrong",
-                            ka.key().fingerprint().to_hex()
-                        ));
+                    Err(VerificationError::BadSignature { ka, error, .. }) => {
+                        let key = ka.key().fingerprint().to_hex();
+                        if let Some(why) = too_weak(&error) {
+                            weak = true;
+                            reasons
+                                .push(format!("the signature by key {key} is not accepted: {why}"));
+                        } else {
+                            bad = true;
+                            reasons.push(format!("the signature by key {key} is wrong"));
+                        }
                     }
                     Err(VerificationError::BadKey { ka, error, .. }) => {
                         let key = ka.key().fingerprint().to_hex();
@@ -317,6 +333,8 @@ impl VerificationHelper for Helper<'_> {
         } else {
             let hint = if bad {
                 "the file was changed after it was signed: the mirror or something on the way to it is damaged or hostile"
+            } else if weak {
+                "the archive must be signed again with a stronger digest, such as SHA-256: take another one"
             } else {
                 "update the keyring (the package debian-archive-keyring, or the archive's own)"
             };

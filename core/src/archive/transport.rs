@@ -205,6 +205,10 @@ pub struct Download<'a> {
     body: Option<Box<dyn Read + Send>>,
 }
 
+/// What to do about a server that breaks the protocol.
+const BROKEN_MIRROR: &str =
+    "the mirror or a proxy on the way to it does not work as it should: use another one";
+
 /// Bytes after which an interrupted transfer counts as having moved on.
 const PROGRESS: u64 = 256 * 1024;
 
@@ -314,7 +318,8 @@ impl<'a> Download<'a> {
         if from > self.at {
             let error =
                 format!("{} was answered from byte {from} on instead of {}", self.shown(), self.at);
-            return Err(Failure::lasting(Error::new(ErrorKind::Archive, error)));
+            let error = Error::new(ErrorKind::Archive, error).with_hint(BROKEN_MIRROR);
+            return Err(Failure::lasting(error));
         }
         let mut buffer = [0; 16 * 1024];
         while left > 0 {
@@ -410,7 +415,7 @@ impl<'a> Download<'a> {
                             "{} is longer than the {limit} bytes that it may have",
                             self.shown()
                         );
-                        return Err(Error::new(ErrorKind::Archive, error));
+                        return Err(Error::new(ErrorKind::Archive, error).with_hint(BROKEN_MIRROR));
                     }
                     return Ok(count);
                 }

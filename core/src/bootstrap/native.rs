@@ -60,10 +60,10 @@ pub fn make(
         match (sent, followed) {
             // The helper's side saw only that packages stopped coming.
             (Err(error), _) if error.kind() != ErrorKind::Helper => Err(error),
-            (_, followed) => followed,
+            (_, followed) => followed.map_err(|error| explain(error, &last)),
         }
     });
-    outcome.map_err(|error| explain(error, &last))
+    outcome
 }
 
 fn panicked() -> Error {
@@ -133,13 +133,14 @@ fn send(recipe: &Recipe, archives: &Archives<'_>, channel: &Channel, scope: &Sco
 }
 
 /// When a package was built: the time of its first member (`deb(5)`), which dpkg-deb takes from
-/// `SOURCE_DATE_EPOCH`, the date of the newest changelog entry. Zero if it has none.
+/// `SOURCE_DATE_EPOCH`, the date of the newest changelog entry. Zero if it has none: what is no
+/// package is for the helper to refuse.
 fn package_time(file: &mut File) -> std::io::Result<u64> {
-    let mut head = [0; 36];
-    file.read_exact(&mut head)?;
+    let mut head = Vec::new();
+    Read::by_ref(file).take(36).read_to_end(&mut head)?;
     file.seek(SeekFrom::Start(0))?;
-    let field = std::str::from_utf8(&head[24..36]).unwrap_or_default();
-    Ok(field.trim().parse().unwrap_or(0))
+    let field = head.get(24..36).and_then(|field| std::str::from_utf8(field).ok());
+    Ok(field.and_then(|field| field.trim().parse().ok()).unwrap_or(0))
 }
 
 /// Turns what the helper tells into events, until it has ended.
@@ -213,13 +214,21 @@ fn read_log(log: File, scope: &Scope, last: &Mutex<Vec<String>>) {
 /// A package that cannot be unpacked or configured is a failure of the bootstrap; what the root's
 /// programs said last goes along.
 fn explain(error: Error, last: &Mutex<Vec<String>>) -> Error {
-    if !matches!(error.kind(), ErrorKind::Buildroot | ErrorKind::Exec) {
+    if !matches!(error.kind(), ErrorKind::Buildroot | ErrorKind::Exec | ErrorKind::Io) {
         return error;
     }
     let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    // Programs of the root say it in words only (LC_ALL is C.UTF-8 there).
+    let full = |line: &String| {
+        line.contains("No space left on device") || line.contains("Disk quota exceeded")
+    };
+    if last.iter().any(full) {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        return Error::io(error.to_string(), full);
+    }
     let error = error.with_kind(ErrorKind::Bootstrap);
     if last.is_empty() {
-        error
+        error.or_hint("what the archive offers is damaged or does not fit together: take another mirror, suite or version, or leave the package out")
     } else {
         error.with_hint(format!("it said last:\n{}", last.join("\n")))
     }

@@ -168,7 +168,7 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("x.deb"), writer::empty_deb(CONTROL, 0).unwrap()).unwrap();
         fs::write(folder.join("notes"), "").unwrap();
-        let files = package_files(&[folder.clone()]).unwrap();
+        let files = package_files(std::slice::from_ref(&folder)).unwrap();
         assert_eq!(files.len(), 1);
         let archive = archive_of(&files, home.path(), &debs).unwrap();
         let path = archive.uri.strip_prefix("copy://").unwrap();

@@ -13,9 +13,9 @@
 mod binnmu;
 mod collect;
 mod command;
+mod dependencies;
 mod extra;
 mod failure;
-mod installdeps;
 mod options;
 mod prepare;
 mod rebuild;
@@ -25,8 +25,8 @@ mod source;
 mod tree;
 mod user;
 
+pub use dependencies::install_dependencies;
 pub use extra::extra_archives;
-pub use installdeps::install_dependencies;
 pub use options::{BinNmu, BuildType, RebuildOptions, ResultDir, SourceSpec};
 pub use rebuild::{Rebuild, Workshop};
 pub use record::{BuildResult, Failure, FileHash, InstalledName, Status};

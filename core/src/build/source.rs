@@ -168,14 +168,13 @@ mod tests {
         };
         let any = BuildType { any: true, all: false, source: false };
         let all = BuildType { any: false, all: true, source: false };
-        let default = BuildType::default();
-        let source_only = BuildType { any: false, all: false, source: true };
-        let check =
-            |architecture: &str, what| source(architecture).check_architecture("amd64", what);
+        let check = |architecture: &str, what: &BuildType| {
+            source(architecture).check_architecture("amd64", what)
+        };
         check("any all", &any).unwrap();
         check("any-amd64 armhf", &any).unwrap();
-        check("all", &default).unwrap();
-        check("armhf", &source_only).unwrap();
+        check("all", &BuildType::default()).unwrap();
+        check("armhf", &BuildType { any: false, all: false, source: true }).unwrap();
         let error = check("all", &any).unwrap_err();
         assert!(error.to_string().contains("no package for amd64"), "{error}");
         assert!(check("any", &all).is_err() && check("armhf hurd-any", &any).is_err());

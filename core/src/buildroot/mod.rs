@@ -71,13 +71,20 @@ impl Buildroot {
         if let Some(ext) = &options.uniqueext {
             name = format!("{name}-{ext}");
         }
+        let reserved = [debmock_helper::store::TRASH, debmock_helper::store::LOCKS];
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+~".contains(c);
-        if !name.chars().all(plain) || name.starts_with('.') || name.len() > 200 {
+        if !name.chars().all(plain)
+            || name.starts_with('.')
+            || name.len() > 200
+            || reserved.contains(&name.as_str())
+        {
             return Err(Error::new(
                 ErrorKind::Usage,
                 format!("{name:?} cannot be the name of a buildroot"),
             )
-            .with_hint("use letters, digits, and - _ . + ~"));
+            .with_hint(
+                "use letters, digits, and - _ . + ~, and neither `trash` nor `locks` alone",
+            ));
         }
         let zone = Arc::new(open_zone(&config, options)?);
         let owner = std::process::id();
@@ -124,11 +131,28 @@ impl Buildroot {
     /// [`ErrorKind::Locked`] when the config's time to wait has run out, and those of
     /// [`Buildroot::init`].
     pub fn session(&self, access: Access, scope: &Scope) -> Result<Arc<Session>> {
+        self.check_fork()?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = open.upgrade() {
             return Ok(session);
         }
         let lock = self.lock(scope)?;
+        let session = Arc::new(self.open_root(lock, access, scope)?);
+        *open = Arc::downgrade(&session);
+        Ok(session)
+    }
+
+    /// As [`Buildroot::session`], on a root without changes. Nobody gets in between.
+    fn fresh_session(&self, scope: &Scope) -> Result<Arc<Session>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = self.lock(scope)?;
+        self.start_over(&lock, scope)?;
+        let session = Arc::new(self.open_root(lock, Access::default(), scope)?);
+        *open = Arc::downgrade(&session);
+        Ok(session)
+    }
+
+    fn open_root(&self, lock: Held, access: Access, scope: &Scope) -> Result<Session> {
         let base = self.provide(&lock, scope)?;
         let tree = match base.storage {
             Storage::Overlay => Tree::Overlay {
@@ -137,9 +161,24 @@ impl Buildroot {
             },
             Storage::Copy => Tree::Directory { place: self.place("tree"), writable: true },
         };
-        let session = Arc::new(self.open_tree(tree, access, vec![lock], scope)?);
-        *open = Arc::downgrade(&session);
-        Ok(session)
+        self.open_tree(tree, access, vec![lock], scope)
+            .map_err(|error| self.explain_missing(error, &base))
+    }
+
+    /// Tells a base layer that is gone, such as after somebody emptied the cache, from other
+    /// failures.
+    fn explain_missing(&self, error: Error, base: &Base) -> Error {
+        let record = Place::layer(format!("{}/layer.json", base.layer));
+        if base.storage != Storage::Overlay || !matches!(self.zone.read(record), Ok(None)) {
+            return error;
+        }
+        let name = &self.name;
+        Error::new(
+            ErrorKind::Buildroot,
+            format!("the base layer of the buildroot {name} is gone from the store"),
+        )
+        .with_source(error)
+        .with_hint("drop what was changed in it with `debmock clean`; the base is made again then")
     }
 
     fn open_tree(
@@ -178,6 +217,7 @@ impl Buildroot {
 
     /// Fails at once if this value has a session open.
     fn refuse_if_open(&self, doing: &str) -> Result<()> {
+        self.check_fork()?;
         match self.current() {
             None => Ok(()),
             Some(_) => Err(Error::new(

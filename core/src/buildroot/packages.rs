@@ -1,9 +1,10 @@
-//! Package operations and builds on a buildroot: opens it, brings the indexes up to date, and lets
-//! the rooms `apt` and `build` work in it.
+//! Packages of a buildroot and builds in it: what is asked of the archives, of apt inside and of
+//! the build, put together.
 
-use super::{Access, BaseOrigin, Buildroot, Session, Storage};
+use super::{Access, Buildroot, Session};
 use crate::apt::{Apt, Plan};
 use crate::archive::access::Archives;
+use crate::archive::acquire::Refresh;
 use crate::archive::state::ArchiveState;
 use crate::build::{self, BuildResult, Rebuild, RebuildOptions, Workshop};
 use crate::config::CleanupAfter;
@@ -12,14 +13,13 @@ use crate::event::Log;
 use crate::operation::Scope;
 use crate::state::LogFile;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 impl Buildroot {
-    /// Installs packages: `name`, `name=version`, `name/suite`, `name:architecture`.
+    /// Installs packages, each as apt takes them: `name`, `name=version`, `name/suite`,
+    /// `name:architecture`.
     ///
     /// # Errors
-    /// [`ErrorKind::Dependency`](crate::ErrorKind::Dependency) if they cannot be installed,
-    /// [`ErrorKind::Package`](crate::ErrorKind::Package) if dpkg fails, those of fetching.
+    /// Those of [`Apt::install`] and of [`Buildroot::session`].
     pub fn install(&self, packages: &[String], scope: &Scope) -> Result<Plan> {
         self.with_apt(scope, |apt| apt.install(packages, scope))
     }
@@ -32,146 +32,143 @@ impl Buildroot {
         self.with_apt(scope, |apt| apt.remove(packages, scope))
     }
 
-    /// Brings every package to the version that the archives offer.
+    /// Brings every package to the version that the archive offers; the archive is asked anew,
+    /// however old the indexes may be by the config.
     ///
     /// # Errors
     /// As [`Buildroot::install`].
     pub fn update(&self, scope: &Scope) -> Result<Plan> {
-        self.with_apt(scope, |apt| apt.upgrade(scope))
+        let archives = Archives::open(&self.config, self.zone.places(), scope)?;
+        let session = self.session(Access::default(), scope)?;
+        let state = archives.state_with(&[], Refresh::Always, scope)?;
+        self.apt_of(&archives, &session, &state, |apt| apt.upgrade(scope))
     }
 
-    /// Runs a command line of apt-get: what it downloads is fetched and verified by the host, what
-    /// it does happens without network.
+    /// Runs `apt-get` with `arguments`; packages that it wants are fetched by this process.
     ///
     /// # Errors
-    /// As [`Buildroot::install`].
-    pub fn apt_command(&self, arguments: &[String], scope: &Scope) -> Result<Plan> {
+    /// As [`Apt::command`].
+    pub fn apt(&self, arguments: &[String], scope: &Scope) -> Result<Plan> {
         self.with_apt(scope, |apt| apt.command(arguments, scope))
     }
 
-    /// Installs what a source package needs to be built.
+    /// Installs what a build with these options needs; the result directory is not touched.
     ///
     /// # Errors
-    /// As [`Buildroot::install`], and [`ErrorKind::Source`](crate::ErrorKind::Source) for a source
-    /// that cannot be used.
+    /// As [`Buildroot::install`], and [`crate::ErrorKind::Source`].
     pub fn install_dependencies(&self, options: &RebuildOptions, scope: &Scope) -> Result<Plan> {
-        let archives = self.archives(scope)?;
-        let cache = &self.zone.places().cache;
-        let extra = build::extra_archives(options, &self.config, cache, archives.debs())?;
-        let state = archives.state_with(&extra, scope)?;
+        let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.session(Access::default(), scope)?;
+        let state = self.state_for(options, &archives, scope)?;
+        let shelves = self.shelves();
+        let workshop = self.workshop(&archives, &session, &state, &shelves);
         let log = LogFile::events_only(Log::Root);
-        let workshop = self.workshop(&session, &archives, &state);
-        build::install_dependencies(options, &workshop.as_workshop(), &log, scope)
+        build::install_dependencies(options, &workshop, &log, scope)
     }
 
-    /// Builds a source package in a root without changes: the session that is open, or a new one
-    /// on a clean buildroot.
+    /// Builds a source package. Unless a session is open already, the root begins without
+    /// changes; afterwards they are dropped again, or kept, as options and config say.
     ///
     /// # Errors
-    /// [`ErrorKind::Build`](crate::ErrorKind::Build) if the package does not build; see
-    /// [`Rebuild::run`] and [`Buildroot::init`] for others.
+    /// Those of [`Rebuild::new`] and [`Rebuild::run`] and of [`Buildroot::session`].
     pub fn rebuild(&self, options: RebuildOptions, scope: &Scope) -> Result<BuildResult> {
+        let joined = self.current();
         let cleanup = options.cleanup_after.unwrap_or(self.config.build.cleanup_after);
-        let joined = self.current().is_some();
         let rebuild = Rebuild::new(options)?;
-        let prepared = (|| {
-            if !joined {
-                self.clean(scope)?;
-            }
-            let archives = self.archives(scope)?;
-            let extra = build::extra_archives(
-                rebuild.options(),
-                &self.config,
-                &self.zone.places().cache,
-                archives.debs(),
-            )?;
-            let state = archives.state_with(&extra, scope)?;
-            let session = self.session(Access::default(), scope)?;
-            Ok((archives, state, session))
-        })();
-        let (archives, state, session) = match prepared {
+        let prepared = || {
+            let archives = Archives::open(&self.config, self.zone.places(), scope)?;
+            let session = match &joined {
+                Some(session) => session.clone(),
+                None => self.fresh_session(scope)?,
+            };
+            let state = self.state_for(rebuild.options(), &archives, scope)?;
+            Ok((archives, session, state))
+        };
+        let (archives, session, state) = match prepared() {
             Ok(prepared) => prepared,
             Err(error) => return Err(rebuild.abandon(error)),
         };
-        let workshop = self.workshop(&session, &archives, &state);
-        let outcome = rebuild.run(&workshop.as_workshop(), scope);
-        drop(workshop);
+        let shelves = self.shelves();
+        let result = rebuild.run(&self.workshop(&archives, &session, &state, &shelves), scope);
         drop(session);
-        let reset = match cleanup {
+        let wanted = match cleanup {
             CleanupAfter::Always => true,
-            CleanupAfter::Success => outcome.is_ok(),
+            CleanupAfter::Success => result.is_ok(),
             CleanupAfter::Never => false,
         };
-        if reset && !joined {
-            self.reset(scope)?;
-        }
-        outcome
-    }
-
-    /// Takes away what a build left; unlike [`Buildroot::clean`] the base stays the same.
-    fn reset(&self, scope: &Scope) -> Result<()> {
-        let _lock = self.lock(scope)?;
-        match self.base()? {
-            Some(base) if base.storage == Storage::Overlay => self.drop_changes(scope),
-            Some(base) if base.origin == BaseOrigin::Import => {
-                self.stand_on(&base.layer, base.origin, scope).map(|_| ())
+        if wanted && joined.is_none() {
+            // The packages are there: what is left of the root is no reason to fail.
+            if let Err(error) = self.clean(&Scope::quiet()) {
+                scope.warn(format!("the root keeps what the build left: {error}"), None);
             }
-            _ => Ok(()),
         }
-    }
-
-    fn archives(&self, scope: &Scope) -> Result<Archives<'_>> {
-        Archives::open(&self.config, self.zone.places(), scope)
+        result
     }
 
     fn with_apt<T>(&self, scope: &Scope, work: impl FnOnce(&Apt<'_>) -> Result<T>) -> Result<T> {
-        let archives = self.archives(scope)?;
-        let state = archives.state(scope)?;
+        let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.session(Access::default(), scope)?;
+        let state = archives.state(scope)?;
+        self.apt_of(&archives, &session, &state, work)
+    }
+
+    fn apt_of<T>(
+        &self,
+        archives: &Archives<'_>,
+        session: &Session,
+        state: &ArchiveState,
+        work: impl FnOnce(&Apt<'_>) -> Result<T>,
+    ) -> Result<T> {
         let log = LogFile::events_only(Log::Root);
-        let apt = Apt::new(&session, &state, archives.debs(), archives.transport(), &log)
+        let apt = Apt::new(session, state, archives.debs(), archives.transport(), &log)
             .parallel(self.config.network.parallel)
             .source_date_epoch(self.config.source_date_epoch);
         work(&apt)
     }
 
+    /// What the archives offer for one build, extra packages and repositories included.
+    fn state_for(
+        &self,
+        options: &RebuildOptions,
+        archives: &Archives<'_>,
+        scope: &Scope,
+    ) -> Result<ArchiveState> {
+        let cache = &self.zone.places().cache;
+        let extra = build::extra_archives(options, &self.config, cache, archives.debs())?;
+        archives.state_with(&extra, archives.refresh(), scope)
+    }
+
+    fn shelves(&self) -> Shelves {
+        let cache = &self.zone.places().cache;
+        Shelves { sources: cache.join("sources/v1"), plans: cache.join("lists/v1/plans") }
+    }
+
     fn workshop<'a>(
         &'a self,
-        session: &'a Arc<Session>,
-        archives: &'a Archives<'a>,
+        archives: &'a Archives<'_>,
+        session: &'a Session,
         state: &'a ArchiveState,
-    ) -> Bench<'a> {
-        let cache = &self.zone.places().cache;
-        let (sources, plans) = (cache.join("sources/v1"), cache.join("lists/v1/plans"));
-        Bench { root: self, session, archives, state, sources, plans }
-    }
-}
-
-/// What a [`Workshop`] borrows from.
-struct Bench<'a> {
-    root: &'a Buildroot,
-    session: &'a Arc<Session>,
-    archives: &'a Archives<'a>,
-    state: &'a ArchiveState,
-    sources: PathBuf,
-    plans: PathBuf,
-}
-
-impl Bench<'_> {
-    fn as_workshop(&self) -> Workshop<'_> {
-        let config = &self.root.config;
+        shelves: &'a Shelves,
+    ) -> Workshop<'a> {
         Workshop {
-            session: self.session,
-            archive: self.state,
-            lists: self.archives.lists(),
-            debs: self.archives.debs(),
-            sources: &self.sources,
-            plans: &self.plans,
-            transport: self.archives.transport(),
-            config: &config.build,
-            suite: config.suite.as_str(),
-            parallel: config.network.parallel,
+            session,
+            archive: state,
+            lists: archives.lists(),
+            debs: archives.debs(),
+            sources: &shelves.sources,
+            plans: &shelves.plans,
+            transport: archives.transport(),
+            config: &self.config.build,
+            suite: self.config.suite.as_str(),
+            parallel: self.config.network.parallel,
         }
     }
+}
+
+/// Where builds keep what later ones can use.
+struct Shelves {
+    /// Source packages of the archive.
+    sources: PathBuf,
+    /// What apt answered before.
+    plans: PathBuf,
 }

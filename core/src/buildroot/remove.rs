@@ -3,7 +3,9 @@
 use super::{Base, BaseOrigin, Buildroot, Storage};
 use crate::error::{ErrorKind, IoContext, Result};
 use crate::operation::Scope;
-use debmock_helper::protocol::Place;
+use crate::store::Held;
+use debmock_helper::protocol::{Area, Place};
+use debmock_helper::store::{MAKING, TRASH};
 use std::fs;
 use std::time::Duration;
 
@@ -31,7 +33,12 @@ impl Buildroot {
     /// [`ErrorKind::Busy`] while a session of this value is open.
     pub fn clean(&self, scope: &Scope) -> Result<()> {
         self.refuse_if_open("clean")?;
-        let _lock = self.lock(scope)?;
+        let lock = self.lock(scope)?;
+        self.start_over(&lock, scope)
+    }
+
+    /// What [`Buildroot::clean`] does, for those who hold the lock.
+    pub(super) fn start_over(&self, _lock: &Held, scope: &Scope) -> Result<()> {
         match self.base()? {
             Some(base) if base.origin == BaseOrigin::Import => {
                 if base.storage == Storage::Copy {
@@ -60,10 +67,17 @@ impl Buildroot {
         if wanted(Scrub::Layers) {
             self.scrub_layers(scope)?;
         }
+        // What killed processes left takes space, and belongs to nobody.
+        for area in [Area::Layers, Area::Roots] {
+            self.zone.remove(Place { area, path: TRASH.into() }, scope)?;
+        }
         let cache = &self.zone.places().cache;
         for (part, folder) in [(Scrub::Debs, "debs"), (Scrub::Lists, "lists")] {
             if wanted(part) {
-                empty(&cache.join(folder))?;
+                // The directory of the format itself is held open by helpers: it stays.
+                for version in formats(&cache.join(folder))? {
+                    empty(&version)?;
+                }
             }
         }
         Ok(())
@@ -84,7 +98,7 @@ impl Buildroot {
                 continue;
             }
             // Whoever makes or is about to use it holds its lock.
-            let key = layer.strip_prefix("making-").unwrap_or(&layer);
+            let key = layer.strip_prefix(MAKING).unwrap_or(&layer);
             match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
                 Ok(_lock) => self.zone.remove(Place::layer(layer), scope)?,
                 Err(error) if error.kind() == ErrorKind::Locked => {}
@@ -101,6 +115,16 @@ pub(super) fn is_tree(name: &str) -> bool {
     !matches!(name, "locks" | "trash") && !name.starts_with('.')
 }
 
+/// The directories of the formats below a directory of the caller's.
+fn formats(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
+    let doing = || format!("cannot read {}", folder.display());
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path()).doing(doing)).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(crate::Error::io(doing(), error)),
+    }
+}
+
 /// Removes what is in a directory of the caller's.
 fn empty(folder: &std::path::Path) -> Result<()> {
     let doing = || format!("cannot empty {}", folder.display());
@@ -113,7 +137,6 @@ fn empty(folder: &std::path::Path) -> Result<()> {
         let entry = entry.doing(doing)?;
         let directory = entry.file_type().doing(doing)?.is_dir();
         let removed = if directory {
-            // The directory of the format itself is held open by helpers: only its content goes.
             empty(&entry.path())?;
             fs::remove_dir(entry.path())
         } else {

@@ -137,7 +137,8 @@ impl Session {
                 for warning in warnings {
                     scope.warn(warning, None);
                 }
-                Ok(Session { keeper, number: session, zone: Arc::clone(zone), _locks: locks })
+                let zone = Arc::clone(zone);
+                Ok(Session { keeper, number: session, zone, _locks: locks })
             }
             other => Err(unexpected(&other).into()),
         }
@@ -189,6 +190,10 @@ impl Session {
     ) -> Result<Exit> {
         let (output, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
         let theirs = OwnedFd::from(theirs);
+        // A pipe belongs to who made it, and opening `/dev/stdout` or `/dev/stderr` asks: without
+        // this a build user could not write to its own output by these names.
+        rustix::fs::fchmod(&theirs, rustix::fs::Mode::from(0o666))
+            .doing(|| "cannot prepare a pipe".into())?;
         let both = theirs.try_clone().doing(|| "cannot copy a descriptor".into())?;
         let null = File::open("/dev/null").doing(|| "cannot open /dev/null".into())?;
         let process = self.spawn(run, Stdio::Descriptors([null.into(), theirs, both]))?;
@@ -344,6 +349,17 @@ impl Session {
         let request = Request::Attach { session: self.number, source, target: bytes(target) };
         self.zone.helper().request(&request, &[])?.done()?;
         Ok(Attached { session: self, target: target.to_owned() })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Whoever opens the buildroot next shall not have to wait for what is still ending. A
+        // forked child only closes its descriptors; a helper that is gone has taken all along.
+        let request = Request::End { session: self.number };
+        if let Ok(channel) = self.zone.helper().request(&request, &[]) {
+            let _ = channel.done();
+        }
     }
 }
 

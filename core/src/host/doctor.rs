@@ -105,7 +105,9 @@ pub(crate) fn explain(error: Error) -> Error {
         return error;
     }
     let said = error.to_string();
-    let hint = if said.contains("newuidmap") || said.contains("newgidmap") {
+    let hint = if said.contains("map refused") {
+        "newuidmap and newgidmap must be setuid root: apt install --reinstall uidmap; and no `nosuid` mount or no_new_privs may be in the way"
+    } else if said.contains("newuidmap") || said.contains("newgidmap") {
         "install the package uidmap: apt install uidmap"
     } else if setting("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) {
         "user namespaces are off: as root, sysctl -w kernel.unprivileged_userns_clone=1"

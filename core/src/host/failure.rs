@@ -33,7 +33,7 @@ impl From<Failure> for Error {
             FailureKind::Isolation => ErrorKind::Isolation,
             FailureKind::Locked => ErrorKind::Locked,
             FailureKind::Exec => ErrorKind::Exec,
-            FailureKind::Hostile => ErrorKind::Buildroot,
+            FailureKind::Hostile | FailureKind::Unsynced => ErrorKind::Buildroot,
             FailureKind::Request => ErrorKind::Usage,
         };
         let error = Error::new(kind, failure.doing);
@@ -42,6 +42,11 @@ impl From<Failure> for Error {
         } else {
             error.with_source(std::io::Error::from_raw_os_error(failure.errno))
         };
+        if failure.kind == FailureKind::Unsynced {
+            return error.with_hint(
+                "drop the changes with `debmock clean`; a base that may be damaged is made again",
+            );
+        }
         match kind {
             ErrorKind::Isolation => error
                 .with_hint("`debmock doctor` says what this machine can do and what is missing"),

@@ -52,6 +52,19 @@ impl Debs {
         fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == size).then_some(path)
     }
 
+    /// Whether the file of this hash still has that hash. One that has not is removed.
+    pub fn is_sound(&self, sha256: Sha256) -> bool {
+        let path = self.path(sha256);
+        match Sha256::of_file(&path) {
+            Ok((found, _)) if found == sha256 => true,
+            Ok(_) => {
+                let _ = fs::remove_file(&path);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Copies a local `.deb` into the store.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use super::{Held, Zone};
 use crate::error::Result;
 use crate::operation::Scope;
 use debmock_helper::protocol::Place;
+use debmock_helper::store::{MAKING, boot_id};
 use sha2::{Digest, Sha256};
 
 /// Says what went into a layer.
@@ -54,10 +55,12 @@ pub fn provide(
     make: impl FnOnce(&Place) -> Result<()>,
 ) -> Result<Layer> {
     let lock_name = format!("layer.{}", key.as_str());
+    let boot = boot_id();
     let exists = || {
-        Ok::<bool, crate::Error>(
-            zone.read(Place::layer(format!("{}/layer.json", key.as_str())))?.is_some(),
-        )
+        let read = |file| zone.read(Place::layer(format!("{}/{file}", key.as_str())));
+        // A mark of another boot: it never reached the disk for certain.
+        let sound = |mark: Option<Vec<u8>>| mark.is_none_or(|mark| mark == boot.as_bytes());
+        Ok::<bool, crate::Error>(read("layer.json")?.is_some() && sound(read("boot")?))
     };
     let shared = zone.lock(&lock_name, false, None, scope)?;
     if exists()? {
@@ -66,14 +69,16 @@ pub fn provide(
     drop(shared);
     let alone = zone.lock(&lock_name, true, None, scope)?;
     if !exists()? {
-        let aside = format!("making-{}", key.as_str());
+        let aside = format!("{MAKING}{}", key.as_str());
         // What a killed process left. The lock says that nobody is at it.
         zone.remove(Place::layer(aside.clone()), scope)?;
+        zone.remove(Place::layer(key.as_str()), scope)?;
         let tree = Place::layer(format!("{aside}/root"));
         zone.make_directory(tree.clone())?;
         let made = make(&tree).and_then(|()| {
             let about = serde_json::json!({ "schema": 1, "key": key.as_str() });
             zone.write(Place::layer(format!("{aside}/layer.json")), about.to_string().as_bytes())?;
+            zone.write(Place::layer(format!("{aside}/boot")), boot.as_bytes())?;
             zone.rename(Place::layer(aside.clone()), Place::layer(key.as_str()))
         });
         if let Err(error) = made {

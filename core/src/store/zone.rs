@@ -61,11 +61,12 @@ impl Zone {
         let layers = places.cache.join("layers/v1");
         let roots = places.state.join("roots/v1");
         let (lists, debs) = (places.cache.join("lists/v1"), places.cache.join("debs/v1"));
+        let variables = "set DEBMOCK_CACHE_DIR and DEBMOCK_STATE_DIR to directories that this user may write to";
         for top in [&places.cache, &places.state] {
-            make_private(top)?;
+            make_private(top).map_err(|error| error.or_hint(variables))?;
         }
         for folder in [&layers, &roots, &lists, &debs] {
-            make_readable(folder)?;
+            make_readable(folder).map_err(|error| error.or_hint(variables))?;
         }
         let areas = [
             (Area::Layers, layers.join(&name)),
@@ -80,8 +81,21 @@ impl Zone {
             areas: areas.iter().map(|(area, path)| (*area, encode(path))).collect(),
             binds: options.binds.iter().map(|path| encode(path)).collect(),
         };
-        let helper = Helper::start(&options.program)?;
-        helper.request(&Request::Enter(enter), &[])?.done()?;
+        // Whatever is wrong with the program itself shows at the first words.
+        let unfit = |error: Error| match error.kind() {
+            ErrorKind::Helper => {
+                let path = options.program.path.display();
+                error
+                    .or_hint("install library and helper of the same build, or set DEBMOCK_HELPER")
+                    .context(format!("cannot work with the helper {path}"))
+            }
+            _ => error,
+        };
+        let helper = Helper::start(&options.program).map_err(|error| unfit(error.into()))?;
+        helper
+            .request(&Request::Enter(enter), &[])
+            .and_then(|channel| channel.done())
+            .map_err(|error| unfit(error.into()))?;
         Ok(Zone { helper, places: places.clone(), mode: options.mode })
     }
 

@@ -135,7 +135,14 @@ impl Staged<'_> {
             ("DPKG_RUNNING_VERSION", self.dpkg_version()),
         ];
         let program = format!("/{CONTROL_DIR}/preinst");
-        self.run(&[&program, "install"], &env, runner)?;
+        self.run(&[&program, "install"], &env, runner).map_err(|error| {
+            let who = |command: String| format!("{command}” of the package “{}", identity.name);
+            match error {
+                Error::Program { command, how } => Error::Program { command: who(command), how },
+                Error::Start { command, source } => Error::Start { command: who(command), source },
+                other => other,
+            }
+        })?;
         for script in summary.scripts.iter().map(String::as_str).chain(["control"]) {
             rustix::fs::unlinkat(&directory, script, flags).map_err(fail)?;
         }

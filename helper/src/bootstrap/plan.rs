@@ -108,13 +108,17 @@ impl Error {
 
 /// A failure of the database while a package is added, in the room of the unpacker.
 pub(super) fn database_problem(package: &str, error: &dpkgdb::Error) -> unpack::Error {
-    unpack::Error::new(
-        format!("package {package}"),
-        unpack::Problem::Io {
-            doing: "record it in dpkg's database".into(),
-            source: std::io::Error::other(error.to_string()),
-        },
-    )
+    let cause = std::error::Error::source(error);
+    let number = cause
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+        .and_then(std::io::Error::raw_os_error);
+    // The number tells a full disk apart.
+    let source = match number {
+        Some(number) => std::io::Error::from_raw_os_error(number),
+        None => std::io::Error::other(error.to_string()),
+    };
+    let doing = "record it in dpkg's database".into();
+    unpack::Error::new(format!("package {package}"), unpack::Problem::Io { doing, source })
 }
 
 impl Plan {

@@ -157,7 +157,8 @@ impl<W: Write> Exporter<'_, W> {
         for name in names {
             let path = [path, b"/", &name[..]].concat();
             let below = &path[2..];
-            if below == b"dev" || self.options.exclude.iter().any(|one| one.as_bytes() == below) {
+            let nodes = self.options.root && below == b"dev";
+            if nodes || self.options.exclude.iter().any(|one| one.as_bytes() == below) {
                 continue;
             }
             let flags = AtFlags::SYMLINK_NOFOLLOW;

@@ -175,7 +175,7 @@ pub(crate) fn send_with_channel(
     let all: Vec<BorrowedFd<'_>> =
         std::iter::once(theirs.as_fd()).chain(descriptors.iter().copied()).collect();
     match socket::send(socket, message, &all) {
-        Ok(()) => Ok(Channel { socket: ours }),
+        Ok(()) => Ok(Channel { socket: ours, owner: std::process::id() }),
         Err(Errno::PIPE | Errno::CONNRESET) => Err(ClientError::Gone(String::new())),
         Err(error) => Err(error.into()),
     }
@@ -185,11 +185,13 @@ pub(crate) fn send_with_channel(
 #[derive(Debug)]
 pub struct Channel {
     socket: OwnedFd,
+    owner: u32,
 }
 
 impl Channel {
     /// The next reply and its descriptors; `None` if none came within `wait`.
     pub fn receive(&self, wait: Duration) -> Result<Option<(Reply, Vec<OwnedFd>)>, ClientError> {
+        self.check_fork()?;
         if !self.readable(wait)? {
             return Ok(None);
         }
@@ -232,6 +234,7 @@ impl Channel {
         control: &super::Control,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ClientError> {
+        self.check_fork()?;
         match socket::send(self.socket.as_fd(), &encode(control)?, descriptors) {
             Ok(()) => Ok(()),
             Err(Errno::PIPE | Errno::CONNRESET) => Err(ClientError::Gone(String::new())),
@@ -242,6 +245,11 @@ impl Channel {
     /// Cancels the request without giving up the channel: the other side sees its end.
     pub fn abandon(&self) -> Result<(), ClientError> {
         Ok(rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both)?)
+    }
+
+    /// A forked child would take away replies that the process that asked waits for.
+    fn check_fork(&self) -> Result<(), ClientError> {
+        if std::process::id() == self.owner { Ok(()) } else { Err(ClientError::Forked(self.owner)) }
     }
 
     fn readable(&self, wait: Duration) -> Result<bool, ClientError> {
@@ -270,9 +278,8 @@ impl AsFd for Channel {
 
 /// A reply that does not belong to the request.
 pub fn unexpected(reply: &Reply) -> ClientError {
-    let mut text = format!("an unexpected reply {reply:?}");
-    text.truncate(text.floor_char_boundary(200));
-    ClientError::Protocol(text)
+    let text = format!("an unexpected reply {reply:?}");
+    ClientError::Protocol(text.chars().take(200).collect())
 }
 
 /// An open session, as the host holds it: the socket of its keeper.

@@ -88,6 +88,11 @@ pub enum Request {
     Store(StoreCall),
     /// Start a session. Descriptors: reply socket, the keeper's end of its own request socket.
     Open(Box<Open>),
+    /// End a session; the answer comes when all its processes have ended.
+    End {
+        /// The number that [`Reply::Opened`] told.
+        session: u32,
+    },
     /// Mount a directory of the store read-only into a session.
     Attach {
         /// The number that [`Reply::Opened`] told.
@@ -463,6 +468,8 @@ pub enum FailureKind {
     Exec,
     /// An archive or tree is damaged or tries to leave the root.
     Hostile,
+    /// A machine that went down may have damaged it.
+    Unsynced,
     /// The request makes no sense.
     Request,
 }

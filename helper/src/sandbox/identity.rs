@@ -6,7 +6,7 @@
 
 use crate::protocol::{Area, Doing, Enter, Failure, IdMap, Mode};
 use crate::sys::process::{self, Fork};
-use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, OpenTreeFlags, mount_change, open_tree};
 use std::ffi::OsStr;
@@ -134,8 +134,9 @@ fn make_owned(path: &Path, (uid, gid): (u32, u32)) -> Result<(), Failure> {
     let (owner, group) = (rustix::process::Uid::from_raw(uid), rustix::process::Gid::from_raw(gid));
     let made = rustix::fs::chownat(CWD, &temporary, Some(owner), Some(group), AtFlags::empty())
         .and_then(|()| rustix::fs::chmodat(CWD, &temporary, Bits::from(0o755), AtFlags::empty()))
-        .and_then(|()| match rustix::fs::renameat(CWD, &temporary, CWD, path) {
-            Err(Errno::NOTEMPTY | Errno::EXIST) => rustix::fs::rmdir(&temporary),
+        // An empty directory would be replaced by a plain rename, under the feet of who has it open.
+        .and_then(|()| match renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => rustix::fs::rmdir(&temporary),
             other => other,
         });
     if made.is_err() {
@@ -201,10 +202,11 @@ impl Mapper {
     fn fork(target: i32, lines: &Lines) -> Result<Self, Failure> {
         let (mut wait, go) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
         let (outcome, mut report) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
+        let parent = std::process::id();
         match process::fork(0).doing(|| "cannot fork".into())? {
             Fork::Child => {
                 drop((go, outcome));
-                let _ = process::die_with_parent();
+                process::die_with(parent);
                 let mut byte = [0];
                 if wait.read_exact(&mut byte).is_err() {
                     process::exit_now(0);
@@ -217,9 +219,11 @@ impl Mapper {
 
     fn map(mut self) -> Result<(), Failure> {
         let _ = self.go.write_all(b"g");
+        // Its end first: what it says fits in the pipe, and waiting for the words would be one
+        // more change of processes.
+        let _ = process::wait_for(self.pid);
         let mut bytes = Vec::new();
         let _ = self.outcome.read_to_end(&mut bytes);
-        let _ = process::wait_for(self.pid);
         outcome_of(&bytes)
     }
 }

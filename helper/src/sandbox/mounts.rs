@@ -316,13 +316,11 @@ pub fn attach_late(tree: &OwnedFd, target: &str) -> Result<(), Failure> {
     attach(tree.as_fd(), place.as_fd(), "").isolating(doing)
 }
 
-/// Unmounts what [`attach_late`] mounted.
-pub fn detach(target: &str) -> Result<(), Failure> {
-    let doing = || format!("cannot unmount {target}");
-    let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Bits::empty()).doing(doing)?;
-    let place = open_beneath(&root, target, OFlags::PATH).doing(doing)?;
-    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&place));
-    unmount(&*path, UnmountFlags::DETACH).doing(doing)
+/// Unmounts what [`attach_late`] mounted. By its descriptor: what lies at the path by now may be
+/// a link that somebody inside has planted, to a mount that protects.
+pub fn detach(tree: &OwnedFd) -> Result<(), Failure> {
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(tree));
+    unmount(&*path, UnmountFlags::DETACH).doing(|| "cannot unmount a directory of the store".into())
 }
 
 /// Makes `root` the root of this mount namespace and forgets everything else.

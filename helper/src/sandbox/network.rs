@@ -11,15 +11,26 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Makes the namespace, and `/sys` below `root`; the text tells if `/sys` is weaker than it
-/// should be.
-pub fn make(root: &OwnedFd) -> Result<(OwnedFd, Option<String>), Failure> {
+/// A namespace in the making; the keeper mounts other things meanwhile.
+#[must_use = "whoever does not finish it has no namespace"]
+#[derive(Debug)]
+pub struct Making {
+    child: process::Child,
+    answer: OwnedFd,
+}
+
+/// Begins to make the namespace, and `/sys` below `root`.
+pub fn begin(root: &OwnedFd) -> Result<Making, Failure> {
     let doing = || "cannot make a network namespace".to_owned();
     let (ours, theirs) = socket::pair().doing(doing)?;
-    match process::fork(libc::CLONE_NEWNET as u64).isolating(doing)? {
+    match process::fork(0).isolating(doing)? {
         Fork::Child => {
             drop(ours);
-            let outcome = furnish(root).map(|weak| (weak, current()));
+            // In the child and not by the fork: it takes as long as all other namespaces together.
+            let outcome = process::unshare(libc::CLONE_NEWNET)
+                .isolating(doing)
+                .and_then(|()| furnish(root))
+                .map(|weak| (weak, current()));
             // Not by a path below /proc: an undumpable process is opaque even to its parent.
             let (message, namespace) = match outcome {
                 Ok((weak, Ok(namespace))) => (Ok(weak), Some(namespace)),
@@ -30,17 +41,21 @@ pub fn make(root: &OwnedFd) -> Result<(OwnedFd, Option<String>), Failure> {
             let _ = socket::send(theirs.as_fd(), &bytes, &descriptors);
             process::exit_now(0)
         }
-        Fork::Parent(child) => {
-            drop(theirs);
-            let answer = socket::receive(ours.as_fd()).doing(doing)?;
-            let _ = process::wait_for(child.pid);
-            let died = || {
-                Failure::isolation("the process that makes the network namespace died", Errno::IO)
-            };
-            let (bytes, mut descriptors) = answer.ok_or_else(died)?;
-            let weak = decode::<Result<Option<String>, Failure>>(&bytes)??;
-            Ok((descriptors.pop().ok_or_else(died)?, weak))
-        }
+        Fork::Parent(child) => Ok(Making { child, answer: ours }),
+    }
+}
+
+impl Making {
+    /// Waits for the namespace; the text tells if `/sys` is weaker than it should be.
+    pub fn finish(self) -> Result<(OwnedFd, Option<String>), Failure> {
+        let doing = || "cannot make a network namespace".to_owned();
+        let answer = socket::receive(self.answer.as_fd()).doing(doing)?;
+        let _ = process::wait_for(self.child.pid);
+        let died =
+            || Failure::isolation("the process that makes the network namespace died", Errno::IO);
+        let (bytes, mut descriptors) = answer.ok_or_else(died)?;
+        let weak = decode::<Result<Option<String>, Failure>>(&bytes)??;
+        Ok((descriptors.pop().ok_or_else(died)?, weak))
     }
 }
 

@@ -6,15 +6,16 @@
 //! volatile upper is lifted, since the page cache survives; after a crash of the machine it is not.
 
 use super::identity::Entered;
-use crate::protocol::{Doing, Failure, FailureKind, Open, Place, Tree};
+use crate::protocol::{Area, Doing, Failure, Open, Place, SessionFile, Tree};
 use crate::store;
 use crate::sys::mount::{NODEV, RDONLY, set_attributes};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, open_tree,
 };
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// A detached mount of the tree that `open` describes.
@@ -22,6 +23,12 @@ pub fn mount(entered: &Entered, open: &Open) -> Result<OwnedFd, Failure> {
     match &open.tree {
         Tree::Directory { place, writable } => {
             let directory = store::open_directory(entered, place)?;
+            if *writable
+                && place.area == Area::Roots
+                && let Some((home, name)) = home_of(entered, place)?
+            {
+                store::claim(&home, &name)?;
+            }
             if *writable && !open.files.is_empty() {
                 store::write_files(&directory, &open.files)?;
             }
@@ -54,25 +61,49 @@ fn overlay(
     open: &Open,
 ) -> Result<OwnedFd, Failure> {
     let mut layers = Vec::new();
+    for place in lower {
+        if place.area == Area::Layers
+            && let Some((home, name)) = home_of(entered, place)?
+        {
+            store::check_boot(&home, &format!("the layer {name}"))?;
+        }
+        layers.push(store::open_directory(entered, place)?);
+    }
     let mut change = None;
     if let Some(place) = upper {
         let home = store::open_directory(entered, place)?;
-        claim(&home, &place.path)?;
+        store::claim(&home, &place.path)?;
         let make = |name: &str| store::make_directory_at(&home, name);
+        let is_new = |name: &str| {
+            matches!(statat(&home, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
+        };
+        let (new_upper, new_session) = (is_new("upper"), is_new("session"));
         let (upper, work) = (make("upper")?, make("work")?);
         forgive_crash(&work)?;
+        // A directory that several layers have looks as it does in the topmost one.
+        if new_upper {
+            store::look_alike(&upper, ".", &layers)?;
+        }
         if !open.files.is_empty() {
             let session = make("session")?;
             store::write_files(&session, &open.files)?;
-            layers.push(session);
+            if new_session {
+                for folder in folders(&open.files) {
+                    store::look_alike(&session, folder, &layers)?;
+                }
+            }
+            layers.insert(0, session);
         }
         change = Some((upper, work));
     }
-    for place in lower {
-        layers.push(store::open_directory(entered, place)?);
-    }
     mount_overlay(&layers, change.as_ref().map(|(upper, work)| (upper, work)))
         .isolating(|| "cannot mount an overlay".into())
+}
+
+/// Every directory above one of `files`.
+fn folders(files: &[SessionFile]) -> BTreeSet<&str> {
+    let paths = files.iter().map(|file| file.path.as_str());
+    paths.flat_map(|path| path.match_indices('/').map(move |(end, _)| &path[..end])).collect()
 }
 
 /// Mounts `layers` (topmost first), with `upper` and `work` or read-only.
@@ -100,23 +131,15 @@ pub fn mount_overlay(
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-/// Marks a buildroot as written in this boot; refuses one that another boot left unsynced.
-fn claim(home: &OwnedFd, name: &str) -> Result<(), Failure> {
-    let boot = store::boot_id();
-    match store::read_at(home, "boot")? {
-        Some(earlier) if earlier != boot => {
-            return Err(Failure::system(
-                format!(
-                    "the buildroot {name} was in use when the machine went down and may be damaged"
-                ),
-                Errno::UCLEAN,
-            )
-            .of_kind(FailureKind::Hostile));
+/// The directory of a layer or buildroot, in which its tree at `place` lies.
+fn home_of(entered: &Entered, place: &Place) -> Result<Option<(OwnedFd, String)>, Failure> {
+    match place.path.rsplit_once('/') {
+        Some((home, _)) if !home.starts_with(store::MAKING) => {
+            let home = Place { area: place.area, path: home.to_owned() };
+            Ok(Some((store::open_directory(entered, &home)?, home.path)))
         }
-        Some(_) => {}
-        None => store::write_at(home, "boot", &boot)?,
+        _ => Ok(None),
     }
-    Ok(())
 }
 
 /// Removes the mark by which the kernel refuses an upper of a volatile mount that did not end.

@@ -3,10 +3,11 @@
 use crate::protocol::{Doing, Failure, Place, SessionFile};
 use crate::sandbox::identity::Entered;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, openat, openat2,
-    renameat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, fchmod, fchown,
+    fstat, futimens, mkdirat, openat, openat2, renameat, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -71,6 +72,33 @@ pub fn make_directory_at(at: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
         Err(error) => return Err(Failure::system(doing(), error)),
     }
     openat(at, name, DIRECTORY, Mode::empty()).doing(doing)
+}
+
+/// Gives the directory `path` of `tree` the owner, mode and times that it has in the topmost of
+/// `layers` that has it.
+pub fn look_alike(tree: &OwnedFd, path: &str, layers: &[OwnedFd]) -> Result<(), Failure> {
+    let doing = || format!("cannot prepare the directory /{path}");
+    for layer in layers {
+        let model = match open_at(layer, path, DIRECTORY) {
+            Ok(model) => model,
+            // Missing, or a link that leads elsewhere.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => continue,
+            Err(error) => return Err(Failure::system(doing(), error)),
+        };
+        let stat = fstat(&model).doing(doing)?;
+        let directory = open_at(tree, path, DIRECTORY).doing(doing)?;
+        let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+        let times = Timestamps {
+            last_access: time(stat.st_atime as i64, stat.st_atime_nsec as _),
+            last_modification: time(stat.st_mtime as i64, stat.st_mtime_nsec as _),
+        };
+        return fchown(&directory, Some(owner), Some(group))
+            .and_then(|()| fchmod(&directory, Mode::from_raw_mode(stat.st_mode)))
+            .and_then(|()| futimens(&directory, &times))
+            .doing(doing);
+    }
+    Ok(())
 }
 
 /// Names in a directory of the store, sorted; a missing one has none.

@@ -4,25 +4,33 @@
 //! it without following symbolic links. What is removed goes to a trash directory first, so that
 //! its place is free at once; a later helper empties what a killed one left.
 
+mod boot;
 mod copy;
 mod files;
 mod remove;
 
+pub use boot::{check as check_boot, claim};
 pub use copy::copy_tree;
 pub use files::{
-    boot_id, make_directory_at, make_path, open_directory, read_at, write_at, write_files,
+    boot_id, look_alike, make_directory_at, make_path, open_directory, read_at, write_at,
+    write_files,
 };
 pub use remove::{remove_tree, usage};
 
 use crate::protocol::{Area, Bytes, Doing, Failure, Place, Reply, StoreCall};
 use crate::sandbox::identity::Entered;
 use crate::sandbox::tree;
-use rustix::fs::{RenameFlags, renameat_with};
+use crate::sys::lock::{self, Sharing};
+use rustix::fs::{Mode, OFlags, RenameFlags, openat, renameat_with};
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Name of the directory, in each writable area, where removed trees wait for their deletion.
 pub const TRASH: &str = "trash";
+/// Name of the directory of locks in the area of buildroots.
+pub const LOCKS: &str = "locks";
+/// How names of layers that are being made begin; the layer's key follows.
+pub const MAKING: &str = "making-";
 
 /// Whether `call` may last long and belongs into a process of its own.
 pub fn is_long(call: &StoreCall) -> bool {
@@ -53,7 +61,9 @@ pub fn serve(
                 .doing(|| format!("cannot rename {} to {}", from.path, to.path))?;
         }
         StoreCall::Remove(place) => {
-            if let Some((parent, name)) = move_to_trash(entered, place)? {
+            if place.path == TRASH {
+                empty_trash(entered, place.area);
+            } else if let Some((parent, name)) = move_to_trash(entered, place)? {
                 remove_tree(&parent, &name)
                     .doing(|| format!("cannot delete what was {}", place.path))?;
             }
@@ -123,8 +133,49 @@ pub fn empty_trash(entered: &Entered, area: Area) {
     if let (Ok(names), Ok(trash)) = (files::list(entered, &place), open_directory(entered, &place))
     {
         for name in names {
+            // Another helper may be in the middle of its probe.
+            let prober = name.strip_prefix("probe.").and_then(|rest| rest.split('.').next());
+            if prober.is_some_and(|pid| std::path::Path::new("/proc").join(pid).exists()) {
+                continue;
+            }
             // A second helper may be at it: whoever loses a race finds less to do.
             let _ = remove_tree(&trash, &name);
+        }
+    }
+}
+
+/// Whether killed processes left anything that [`tidy`] would remove and the disk is nearly full.
+pub fn is_short(entered: &Entered) -> bool {
+    let Ok(area) = entered.area(Area::Roots) else { return false };
+    // Of a directory: an `O_PATH` descriptor has no file system to ask before Linux 3.12.
+    rustix::fs::fstatvfs(area).is_ok_and(|disk| disk.f_bavail < disk.f_blocks / 20)
+}
+
+/// What helpers do while nobody asks for anything: deletes what killed processes left, and syncs.
+pub fn tidy(entered: &Entered) {
+    for area in [Area::Layers, Area::Roots] {
+        empty_trash(entered, area);
+    }
+    unfinished_layers(entered);
+    boot::settle(entered);
+}
+
+/// Deletes layers that somebody began to make and nobody makes any more: their lock is free.
+fn unfinished_layers(entered: &Entered) {
+    let top = Place::layer(".");
+    for name in files::list(entered, &top).unwrap_or_default() {
+        let Some(key) = name.strip_prefix(MAKING) else { continue };
+        let lock = Place::root(format!("{LOCKS}/layer.{key}"));
+        let Ok((locks, lock)) = files::parent(entered, &lock) else { continue };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(file) = openat(&locks, lock, flags, Mode::from(0o644)) else { continue };
+        // Held until the tree is in the trash, which takes no time.
+        if matches!(lock::try_take(file.as_fd(), Sharing::Exclusive), Ok(true)) {
+            let moved = move_to_trash(entered, &Place::layer(name));
+            drop(file);
+            if let Ok(Some((trash, name))) = moved {
+                let _ = remove_tree(&trash, &name);
+            }
         }
     }
 }

@@ -32,6 +32,30 @@ pub fn take(file: BorrowedFd<'_>, sharing: Sharing) -> Result<(), Errno> {
     }
 }
 
+/// Gives the lock up for every copy of the descriptor: one that a forked process has not closed yet
+/// must not hold it longer.
+pub fn release(file: BorrowedFd<'_>) {
+    // SAFETY: as in `call`.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_UNLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    // SAFETY: the descriptor is open and `lock` outlives the call, which cannot fail for a lock
+    // that is held.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
+}
+
+/// Whether somebody else holds the lock of the whole file; takes nothing.
+pub fn is_held(file: BorrowedFd<'_>) -> Result<bool, Errno> {
+    // SAFETY: as in `call`.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    // SAFETY: the descriptor is open and `lock` outlives the call.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+    super::check(result.into())?;
+    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}
+
 fn call(file: BorrowedFd<'_>, sharing: Sharing, command: libc::c_int) -> Result<(), Errno> {
     let kind = match sharing {
         Sharing::Shared => libc::F_RDLCK,

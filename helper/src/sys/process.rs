@@ -80,6 +80,28 @@ pub fn die_with_parent() -> Result<(), Errno> {
     Ok(())
 }
 
+/// As [`die_with_parent`], for a fork of process `parent` in the same pid namespace: a parent that
+/// died before the call is noticed too.
+pub fn die_with(parent: u32) {
+    let _ = die_with_parent();
+    if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get() as u32) != Some(parent) {
+        exit_now(0)
+    }
+}
+
+/// From now on this process works only when nobody else wants the processor or the disk.
+pub fn be_idle() {
+    const WHO_PROCESS: libc::c_int = 1;
+    const CLASS_IDLE: libc::c_int = 3 << 13;
+    // SAFETY: plain integers and a structure that outlives the call. What the kernel refuses
+    // stays as it is.
+    unsafe {
+        let parameters: libc::sched_param = std::mem::zeroed();
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters);
+        libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE);
+    }
+}
+
 /// Makes this process impossible to trace and its `/proc` entries inaccessible for anybody without
 /// `CAP_SYS_PTRACE` in the user namespace in which its program was started.
 pub fn forbid_inspection() -> Result<(), Errno> {
@@ -91,11 +113,23 @@ pub fn forbid_inspection() -> Result<(), Errno> {
 /// Every signal back to its default action and none blocked: the host may ignore SIGCHLD, Python
 /// ignores SIGPIPE, and both are inherited through exec.
 pub fn reset_signals() {
+    // The kernel's structure: handler, flags, restorer, mask. All zero is the default action.
+    let default = [0u64; 8];
     for signal in 1..=64 {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            // SAFETY: SIG_DFL is a valid action; the two numbers that glibc keeps to itself are
-            // refused with EINVAL, which is harmless.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+            // Not by `signal(3)`: the C library keeps 32 and 33 to itself, and who started us may
+            // ignore them.
+            // SAFETY: the structure is at least as large as on any architecture, and 8 is the
+            // size of the kernel's signal set.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    default.as_ptr(),
+                    std::ptr::null_mut::<u64>(),
+                    8,
+                );
+            }
         }
     }
     // SAFETY: an emptied set is initialised, and sigprocmask copies it.

@@ -186,7 +186,15 @@ fn read_control<R: Read>(
     let mut files: Vec<ControlFile> = Vec::new();
     let mut left = MAX_CONTROL_BYTES;
     while let Some(entry) = stream.next()? {
-        let name = super::path::clean(&entry.name, super::path::Absolute::Refuse)?;
+        let name =
+            super::path::clean(&entry.name, super::path::Absolute::Refuse).map_err(|problem| {
+                match problem {
+                    Problem::Escape(why) => {
+                        Problem::Escape(format!("{}: {why}", shown(&entry.name)))
+                    }
+                    other => other,
+                }
+            })?;
         if entry.kind == Kind::Directory && name.is_empty() {
             continue;
         }

@@ -52,10 +52,10 @@ impl Http {
             {
                 return self.answer(&url, request, response);
             }
-            let target = text(response.headers(), header::LOCATION)
-                .and_then(|to| resolve(&url, &parts, &to));
-            let Some(target) = target else {
-                return Err(Failure::lasting(failed(&url, "it is redirected to nowhere")));
+            let location = text(response.headers(), header::LOCATION).unwrap_or_default();
+            let Some(target) = resolve(&url, &parts, &location) else {
+                let why = format!("it is redirected to {location:?}, which is no place for files");
+                return Err(Failure::lasting(failed(&url, &why)));
             };
             if parts.scheme == "https" && !target.starts_with("https://") {
                 let error = failed(&url, "it is redirected from https to something less safe");
@@ -325,6 +325,7 @@ fn is_tls(error: &ureq::Error) -> bool {
 
 fn failed(url: &str, why: &str) -> Error {
     Error::new(ErrorKind::Archive, format!("cannot fetch {}: {why}", uri::redacted(url)))
+        .with_hint("check the archive's URI, or use another mirror")
 }
 
 fn authorities(path: &std::path::Path) -> Result<Vec<ureq::tls::Certificate<'static>>> {

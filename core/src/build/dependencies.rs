@@ -1,17 +1,17 @@
-//! The build dependencies of a source, without the build.
+//! The dependencies of a build without the build.
 
+use super::rebuild::asks_for_fakeroot;
 use super::{RebuildOptions, Workshop, source};
 use crate::apt::{Apt, BuildDependencies, DependencyOptions, Installed, Plan};
 use crate::error::{IoContext, Result};
 use crate::operation::Scope;
 use crate::state::LogFile;
 
-/// Installs what the source that `options` names needs to be built, into the root of `workshop`.
-/// Only the parts of `options` that decide about dependencies matter.
+/// Installs what a build with these options needs.
 ///
 /// # Errors
-/// [`crate::ErrorKind::Source`] for a source that cannot be used,
-/// [`crate::ErrorKind::Dependency`], [`crate::ErrorKind::Package`], those of fetching.
+/// [`crate::ErrorKind::Source`], [`crate::ErrorKind::Dependency`], [`crate::ErrorKind::Package`],
+/// those of fetching.
 pub fn install_dependencies(
     options: &RebuildOptions,
     workshop: &Workshop<'_>,
@@ -22,19 +22,17 @@ pub fn install_dependencies(
     let source = scope.stage("source", options.source.to_string(), || {
         source::get(&options.source, workshop, scratch.path().to_owned(), scope)
     })?;
-    let installed = Installed::read(workshop.session)?;
-    let wanted = DependencyOptions {
+    let dependencies = DependencyOptions {
         architecture: workshop.archive.architecture.clone(),
         profiles: options.profiles(workshop.config),
         any: options.build_type.any,
         all: options.build_type.all,
         add: options.add_depends.clone(),
-        fakeroot: super::rebuild::asks_for_fakeroot(&installed),
+        fakeroot: asks_for_fakeroot(&Installed::read(workshop.session)?),
     };
-    let dependencies = BuildDependencies::of(&source.control, &wanted)?;
     let Workshop { session, archive, debs, transport, .. } = *workshop;
     Apt::new(session, archive, debs, transport, log)
         .parallel(workshop.parallel)
         .remember_in(workshop.plans)
-        .install_dependencies(&dependencies, scope)
+        .install_dependencies(&BuildDependencies::of(&source.control, &dependencies)?, scope)
 }
