@@ -45,7 +45,7 @@ pub fn make(
     let channel = session.job(Job::Bootstrap, &[plan.as_fd(), theirs.as_fd()])?;
     drop(theirs);
     let last = Mutex::new(Vec::new());
-    let outcome = std::thread::scope(|threads| {
+    std::thread::scope(|threads| {
         let reader = threads.spawn(|| read_log(File::from(OwnedFd::from(log)), scope, &last));
         let sender = threads.spawn(|| send(recipe, archives, &channel, scope));
         let followed = follow(recipe, &channel, scope);
@@ -62,8 +62,7 @@ pub fn make(
             (Err(error), _) if error.kind() != ErrorKind::Helper => Err(error),
             (_, followed) => followed.map_err(|error| explain(error, &last)),
         }
-    });
-    outcome
+    })
 }
 
 fn panicked() -> Error {
