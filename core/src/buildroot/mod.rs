@@ -188,6 +188,7 @@ impl Buildroot {
         locks: Vec<Held>,
         scope: &Scope,
     ) -> Result<Session> {
+        self.check_limits(scope)?;
         let isolation = &self.config.isolation;
         let binds = isolation.binds.iter().zip(0..).map(|(bind, number)| Bind {
             number,
@@ -202,6 +203,26 @@ impl Buildroot {
             accept_weak: false,
         };
         Session::open(&self.zone, options, locks, scope)
+    }
+
+    /// Limits of a session are not enforced yet: a config that has some is told so.
+    fn check_limits(&self, scope: &Scope) -> Result<()> {
+        let limits = &self.config.limits;
+        let set = [
+            ("limits.memory", limits.memory.is_some()),
+            ("limits.processes", limits.processes.is_some()),
+            ("limits.cpus", limits.cpus.is_some()),
+            ("limits.disk", limits.disk.is_some()),
+        ];
+        let Some((key, _)) = set.iter().find(|(_, set)| *set) else { return Ok(()) };
+        let message = format!("this version of debmock cannot enforce {key}");
+        if limits.required {
+            return Err(Error::new(ErrorKind::Isolation, message).with_hint(
+                "remove the limit, or set limits.required = false to go on without it",
+            ));
+        }
+        scope.warn(message, None);
+        Ok(())
     }
 
     /// The lock of the whole buildroot.
