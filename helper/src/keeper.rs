@@ -61,7 +61,9 @@ struct Running {
 struct Keeper {
     inherited: Inherited,
     network: OwnedFd,
-    /// The tree alone, without what is mounted in it.
+    /// `/` of everything that is started here.
+    root: OwnedFd,
+    /// The tree alone, without what is mounted in it: `/` of the keeper itself.
     bare: OwnedFd,
     running: Vec<Running>,
     /// Mounts of the store, by the targets that the host named.
@@ -117,11 +119,11 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
         mounts::mount_bind(&root, source, bind)?;
     }
     mounts::pivot(&root)?;
-    drop(root);
+    mounts::enter(&bare)?;
     inherited.binds.clear();
     let opened = Reply::Opened { session: inherited.number, warnings };
     answer(&inherited.replies, &opened);
-    Ok(Keeper { inherited, network, bare, running: Vec::new(), attached: Vec::new() })
+    Ok(Keeper { inherited, network, root, bare, running: Vec::new(), attached: Vec::new() })
 }
 
 fn answer(replies: &OwnedFd, reply: &Reply) {
@@ -197,7 +199,11 @@ impl Keeper {
                     return;
                 };
                 let outcome = decode::<AttachLate>(&bytes).and_then(|message| {
-                    mounts::attach_late(&tree, &String::from_utf8_lossy(&message.target))?;
+                    mounts::attach_late(
+                        &self.root,
+                        &tree,
+                        &String::from_utf8_lossy(&message.target),
+                    )?;
                     self.attached.push((message.target, tree));
                     Ok(())
                 });
@@ -223,6 +229,7 @@ impl Keeper {
             }
             Command::Job(job) => {
                 let around = work::Surroundings {
+                    root: &self.root,
                     bare: &self.bare,
                     network: &self.network,
                     mode: self.inherited.mode,
@@ -255,6 +262,7 @@ impl Keeper {
             Fork::Child => launch(&Launch {
                 run,
                 mode: self.inherited.mode,
+                root: &self.root,
                 network: &self.network,
                 streams,
                 replies,

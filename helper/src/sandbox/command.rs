@@ -3,7 +3,7 @@
 //! Everything here runs in the child, in a fixed order; what fails is told over the reply socket,
 //! which closes by itself when the program starts.
 
-use super::user;
+use super::{mounts, user};
 use crate::protocol::{Doing, Failure, FailureKind, Mode, Reply, Run, encode};
 use crate::sys::seccomp::{self, Filter};
 use crate::sys::{capability, keyring, process, socket, terminal};
@@ -17,6 +17,8 @@ pub struct Launch<'a> {
     pub run: &'a Run,
     /// Isolation mode of the session.
     pub mode: Mode,
+    /// What becomes the program's `/`.
+    pub root: &'a OwnedFd,
     /// The empty network namespace.
     pub network: &'a OwnedFd,
     /// Standard input, output and error; unused with a terminal.
@@ -44,6 +46,7 @@ fn prepare(launch: &Launch<'_>) -> Result<std::convert::Infallible, Failure> {
         move || what
     };
     process::reset_signals();
+    mounts::enter(launch.root)?;
     rustix::process::setsid().doing(text("cannot start a new session"))?;
     keyring::join_fresh_session().doing(text("cannot make a session keyring"))?;
     if !run.network {

@@ -308,19 +308,32 @@ fn provide_mountpoint(root: &OwnedFd, path: &str, directory: bool) -> Result<Own
     open_beneath(root, path, OFlags::PATH)
 }
 
-/// Mounts a detached directory read-only at `target` of the current root.
-pub fn attach_late(tree: &OwnedFd, target: &str) -> Result<(), Failure> {
+/// Mounts a detached directory read-only at `target` of `root`.
+pub fn attach_late(root: &OwnedFd, tree: &OwnedFd, target: &str) -> Result<(), Failure> {
     let doing = || format!("cannot mount at {target}");
-    let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Bits::empty()).doing(doing)?;
-    let place = provide_directory(&root, target).isolating(doing)?;
+    let place = provide_directory(root, target).isolating(doing)?;
     attach(tree.as_fd(), place.as_fd(), "").isolating(doing)
 }
 
 /// Unmounts what [`attach_late`] mounted. By its descriptor: what lies at the path by now may be
 /// a link that somebody inside has planted, to a mount that protects.
 pub fn detach(tree: &OwnedFd) -> Result<(), Failure> {
-    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(tree));
-    unmount(&*path, UnmountFlags::DETACH).doing(|| "cannot unmount a directory of the store".into())
+    let doing = || "cannot unmount a directory of the store".to_owned();
+    rustix::process::fchdir(tree).doing(doing)?;
+    let unmounted = unmount(".", UnmountFlags::DETACH).doing(doing);
+    rustix::process::chdir("/").doing(doing)?;
+    unmounted
+}
+
+/// Makes `root` the calling process's `/`.
+///
+/// Process 1 lives in the bare tree, and what it forks comes back to the session's root: so
+/// `ischroot(1)`, which compares `/proc/1/mountinfo` with the caller's, says that this is a
+/// chroot, and maintainer scripts let init be (that of libc6 would wait a second for it).
+pub fn enter(root: &OwnedFd) -> Result<(), Failure> {
+    rustix::process::fchdir(root)
+        .and_then(|()| rustix::process::chroot("."))
+        .isolating(|| "cannot enter the root".into())
 }
 
 /// Makes `root` the root of this mount namespace and forgets everything else.

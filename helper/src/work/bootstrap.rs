@@ -175,6 +175,7 @@ impl RunInRoot for Runner<'_> {
             Fork::Child => launch(&Launch {
                 run: &run,
                 mode: self.around.mode,
+                root: self.around.root,
                 network: self.around.network,
                 streams: &streams,
                 replies: &theirs,

@@ -5,6 +5,7 @@ mod archive;
 mod bootstrap;
 
 use crate::protocol::{Doing, Entry, Failure, Job, Reply, encode};
+use crate::sandbox::mounts;
 use crate::store;
 use crate::sys::process::{self, Fork};
 use crate::sys::socket;
@@ -20,6 +21,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// What jobs need of their session.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
+    /// `/` of what is started.
+    pub root: &'a OwnedFd,
     /// The tree of the session alone, without what is mounted in it.
     pub bare: &'a OwnedFd,
     /// The empty network namespace.
@@ -41,6 +44,7 @@ pub fn start(
             process::reset_signals();
             let outcome = process::enter(around.network.as_fd(), libc::CLONE_NEWNET)
                 .isolating(|| "cannot enter the empty network".into())
+                .and_then(|()| mounts::enter(around.root))
                 .and_then(|()| {
                     Work { root: around.bare, replies, around }.carry_out(job, descriptors)
                 });
