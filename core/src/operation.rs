@@ -2,45 +2,35 @@
 //!
 //! Every long call of the library exists once, as a function that takes a [`Scope`]. A caller
 //! that wants to wait and watch runs it with [`run`], which gives it a thread of its own, delivers
-//! the events **in the caller's thread** and joins the thread before it returns. Nothing is left
-//! behind: no global pool, no descriptor.
+//! the events **in the caller's thread** and joins the thread before it returns. A caller that has
+//! other things to do starts it as an [`Operation`], which has a descriptor to poll. Nothing is
+//! left behind in either case: no global pool, no thread, no descriptor.
+//!
+//! Threads that are started here block every signal that can wait: handlers of the host process
+//! run in threads of the host, and nothing that debmock writes to can raise SIGPIPE in it.
 //!
 //! The queue between the two is bounded. Progress is coalesced, log lines beyond the bound become
 //! one [`What::LinesSkipped`]; everything else is kept. A reader that sleeps never stops the work.
 
+mod cancel;
+mod started;
+
+pub use cancel::CancelToken;
+pub use started::{Next, Operation};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{self, Event, Log, What, seconds};
+use nix::sys::signal::{SigSet, Signal};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Log lines that wait in the queue at most.
 const LINES: usize = 4096;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
-
-/// Asks an operation to stop. Clones share one flag; it may be set from any thread and from a
-/// signal handler.
-#[derive(Debug, Clone, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
-
-impl CancelToken {
-    /// A token that nobody has used.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Asks to stop. The operation ends within a second with [`ErrorKind::Cancelled`].
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether somebody asked.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 struct Queue {
     events: VecDeque<Event>,
@@ -54,6 +44,24 @@ struct Shared {
     sequence: AtomicU64,
     queue: Mutex<Queue>,
     arrived: Condvar,
+    /// Readable while an event or the end waits. Its owner is the [`Operation`] alone: a forked
+    /// child, in which the working thread does not exist, can close it all the same.
+    signal: Weak<OwnedFd>,
+}
+
+impl Shared {
+    /// Makes the descriptor readable, or not. Called with the queue locked, so that the descriptor
+    /// and the queue never disagree.
+    fn mark(&self, readable: bool) {
+        let Some(signal) = self.signal.upgrade() else { return };
+        // Neither can fail: the counter never comes near its end, and an empty one is not waited
+        // for.
+        if readable {
+            let _ = rustix::io::write(&signal, &1_u64.to_ne_bytes());
+        } else {
+            let _ = rustix::io::read(&signal, &mut [0; 8]);
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -68,20 +76,21 @@ pub struct Scope {
 }
 
 impl Scope {
-    fn new(cancel: CancelToken) -> Self {
+    fn new(cancel: CancelToken, signal: Weak<OwnedFd>) -> Self {
         let shared = Shared {
             operation: NEXT.fetch_add(1, Ordering::Relaxed),
             started: Instant::now(),
             sequence: AtomicU64::new(0),
             queue: Mutex::new(Queue { events: VecDeque::new(), lines: 0, closed: false }),
             arrived: Condvar::new(),
+            signal,
         };
         Scope { shared: Arc::new(shared), cancel }
     }
 
     /// A scope whose events nobody reads, for calls that are short or that report otherwise.
     pub fn quiet() -> Self {
-        let scope = Scope::new(CancelToken::new());
+        let scope = Scope::new(CancelToken::new(), Weak::new());
         lock(&scope.shared.queue).closed = true;
         scope
     }
@@ -134,6 +143,9 @@ impl Scope {
     }
 
     fn push(&self, queue: &mut Queue, what: What) {
+        if queue.events.is_empty() {
+            self.shared.mark(true);
+        }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         queue.events.push_back(Event {
             schema: event::SCHEMA,
@@ -176,24 +188,28 @@ impl Scope {
     }
 
     fn close(&self) {
-        lock(&self.shared.queue).closed = true;
+        let mut queue = lock(&self.shared.queue);
+        queue.closed = true;
+        self.shared.mark(true);
         self.shared.arrived.notify_all();
     }
 
     /// The next event; `None` after `wait` without one, or when the work has ended.
     fn next(&self, wait: Duration) -> Option<Event> {
-        let mut queue = lock(&self.shared.queue);
-        if queue.events.is_empty() && !queue.closed {
-            queue = self
-                .shared
-                .arrived
-                .wait_timeout(queue, wait)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
+        let mut queue = self
+            .shared
+            .arrived
+            .wait_timeout_while(lock(&self.shared.queue), wait, |queue| {
+                queue.events.is_empty() && !queue.closed
+            })
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
         let event = queue.events.pop_front()?;
         if matches!(event.what, What::LogLine { .. }) {
             queue.lines -= 1;
+        }
+        if queue.events.is_empty() && !queue.closed {
+            self.shared.mark(false);
         }
         Some(event)
     }
@@ -221,25 +237,50 @@ pub fn watch<T: Send>(
     mut on_event: impl FnMut(Option<&Event>),
     work: impl FnOnce(&Scope) -> Result<T> + Send,
 ) -> Result<T> {
+    let scope = Scope::new(cancel, Weak::new());
+    std::thread::scope(|threads| {
+        let worker = threads.spawn(|| carry_out(&scope, work));
+        while !scope.finished() {
+            on_event(scope.next(Duration::from_millis(100)).as_ref());
+        }
+        worker.join().unwrap_or_else(|_| Err(panicked()))
+    })
+}
+
+/// What the thread of an operation does: the work, and whatever becomes of it, the end of the
+/// queue.
+fn carry_out<T>(scope: &Scope, work: impl FnOnce(&Scope) -> Result<T>) -> Result<T> {
     struct Close<'a>(&'a Scope);
     impl Drop for Close<'_> {
         fn drop(&mut self) {
             self.0.close();
         }
     }
-    let scope = Scope::new(cancel);
-    std::thread::scope(|threads| {
-        let worker = threads.spawn(|| {
-            let _close = Close(&scope);
-            work(&scope)
-        });
-        while !scope.finished() {
-            on_event(scope.next(Duration::from_millis(100)).as_ref());
-        }
-        worker.join().unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Unexpected, "debmock panicked; this is a bug of debmock"))
-        })
-    })
+    let _close = Close(scope);
+    hold_signals();
+    work(scope)
+}
+
+/// Blocks signals in this thread, but for those that tell of a fault in it.
+fn hold_signals() {
+    let mut set = SigSet::all();
+    for fault in [
+        Signal::SIGSEGV,
+        Signal::SIGBUS,
+        Signal::SIGILL,
+        Signal::SIGFPE,
+        Signal::SIGTRAP,
+        Signal::SIGABRT,
+        Signal::SIGSYS,
+    ] {
+        set.remove(fault);
+    }
+    // It fails for sets that are no sets only.
+    let _ = set.thread_block();
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Unexpected, "debmock panicked; this is a bug of debmock")
 }
 
 #[cfg(test)]
