@@ -297,7 +297,13 @@ impl Session {
     /// Opens a regular file inside for reading; its size in bytes comes along. A link in its place
     /// is refused.
     pub fn open_file(&self, path: &str) -> Result<(File, u64)> {
-        let channel = self.job(Job::OpenFile { path: bytes(path) }, &[])?;
+        self.open_regular(path, false)
+    }
+
+    /// As [`Session::open_file`]; with `follow` a link in its place leads on, as if the root were
+    /// `/`, and never out of it.
+    pub(super) fn open_regular(&self, path: &str, follow: bool) -> Result<(File, u64)> {
+        let channel = self.job(Job::OpenFile { path: bytes(path), follow }, &[])?;
         match channel.reply()? {
             (Reply::File { size, .. }, mut descriptors) => match descriptors.pop() {
                 Some(file) => Ok((File::from(file), size)),

@@ -305,6 +305,8 @@ pub enum Job {
     OpenFile {
         /// Which.
         path: Bytes,
+        /// Whether a link in its place leads on, beneath the root; else it is refused.
+        follow: bool,
     },
     /// What lies in a directory.
     ListDirectory {
