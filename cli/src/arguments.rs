@@ -247,9 +247,21 @@ pub struct Enter {
     /// User inside, by name or number
     #[arg(long, value_name = "USER", default_value = "root")]
     pub user: String,
+    /// Sets a variable of its environment; may be repeated. HOME, USER, LOGNAME and SHELL are
+    /// otherwise those of the user
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub env: Vec<(String, String)>,
     /// Gives it the network of the host
     #[arg(long)]
     pub enable_network: bool,
+}
+
+/// Reads `NAME=VALUE`.
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("it must be NAME=VALUE".into()),
+    }
 }
 
 /// What `config` does.

@@ -45,7 +45,8 @@ pub struct Session {
 pub struct Run {
     /// Program and arguments.
     pub argv: Vec<Bytes>,
-    /// `NAME=value`; nothing else is set.
+    /// Names and values. Nothing else is set but, where they are missing here, `HOME`, `USER`,
+    /// `LOGNAME` and `SHELL` as the root's `/etc/passwd` says for the user.
     pub environment: Vec<(String, String)>,
     /// Working directory inside.
     pub directory: String,
@@ -68,10 +69,6 @@ impl Run {
     pub fn new<I: IntoIterator<Item = S>, S: AsRef<[u8]>>(argv: I) -> Self {
         let pairs = [
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-            ("HOME", "/root"),
-            ("USER", "root"),
-            ("LOGNAME", "root"),
-            ("SHELL", "/bin/sh"),
             ("TERM", "dumb"),
             ("LANG", "C.UTF-8"),
             ("LC_ALL", "C.UTF-8"),

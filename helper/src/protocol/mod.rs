@@ -243,7 +243,8 @@ pub struct Run {
     /// Program and arguments; a program without a slash is looked up in the `PATH` of
     /// `environment`.
     pub argv: Vec<Bytes>,
-    /// `NAME=value`, nothing else is set.
+    /// `NAME=value`. Nothing else is set but, where they are missing, the variables of a login, from
+    /// the root's own user database.
     pub environment: Vec<Bytes>,
     /// Working directory inside the root.
     pub directory: Bytes,
