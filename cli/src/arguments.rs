@@ -198,7 +198,7 @@ pub struct How {
     /// The source package, too
     #[arg(long = "source", id = "source_too")]
     pub source_too: bool,
-    /// Does not run the tests of the package
+    /// Does not run the tests of the package: build profile and DEB_BUILD_OPTIONS nocheck
     #[arg(long)]
     pub nocheck: bool,
     /// Parallel jobs [default: the config's, or one a processor]
