@@ -58,7 +58,8 @@ pub enum Command {
     Init,
     /// Drops everything that was changed in the buildroot
     Clean,
-    /// Removes parts of the store
+    /// Removes parts of the store; nothing of it is needed to go on, but changes in buildroots
+    /// that are removed are gone
     Scrub {
         /// What to remove
         #[arg(required = true, value_enum)]
@@ -280,7 +281,7 @@ pub enum ScrubWhat {
     Chroot,
     /// Layers that no buildroot stands on
     Layers,
-    /// Downloaded packages
+    /// Packages and sources that were downloaded or given to a build
     Debs,
     /// Downloaded indexes
     Lists,
