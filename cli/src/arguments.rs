@@ -86,20 +86,33 @@ pub enum Command {
         #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
         words: Vec<OsString>,
     },
-    /// Builds a source package; the results are in results/SOURCE_VERSION
+    /// Builds source packages, one after another, each in a root without changes; the results are
+    /// in results/SOURCE_VERSION
     Rebuild {
-        /// What to build.
+        /// NAME or NAME=VERSION of the archive, a path or URI of a .dsc, or a directory with
+        /// debian/ in it (./NAME)
+        #[arg(required = true, value_name = "SOURCE")]
+        sources: Vec<String>,
+        /// What to build of them.
         #[command(flatten)]
-        source: Source,
+        what: Source,
+        /// Builds the next source if one fails; without it, the first failure ends the call. Either
+        /// way the exit status is that of the first failure
+        #[arg(long = "continue")]
+        go_on: bool,
         /// How to build it, and where results go.
         #[command(flatten)]
         how: Box<How>,
     },
     /// Installs what the build of a source package needs
     Installdeps {
-        /// What would be built.
+        /// NAME or NAME=VERSION of the archive, a path or URI of a .dsc, or a directory with
+        /// debian/ in it (./NAME)
+        #[arg(value_name = "SOURCE")]
+        source: String,
+        /// What would be built of it.
         #[command(flatten)]
-        source: Source,
+        what: Source,
     },
     /// Installs packages
     Install {
@@ -160,13 +173,9 @@ pub enum Command {
     Doctor,
 }
 
-/// Which source package, and which of its packages are wanted.
+/// Which packages of a source are wanted, and what its build may use.
 #[derive(Debug, Clone, Args)]
 pub struct Source {
-    /// NAME or NAME=VERSION of the archive, a path or URI of a .dsc, or a directory with debian/
-    /// in it (./NAME)
-    #[arg(value_name = "SOURCE")]
-    pub source: String,
     /// Packages for one architecture; with neither this nor --arch-all: both
     #[arg(long, conflicts_with = "no_arch_any")]
     pub arch_any: bool,
@@ -223,7 +232,8 @@ pub struct How {
         default_missing_value = "always"
     )]
     pub cleanup_after: Option<CleanupWhen>,
-    /// Where results go [default: results/SOURCE_VERSION]
+    /// Where results go; of several sources, into SOURCE_VERSION below it [default:
+    /// results/SOURCE_VERSION]
     #[arg(long, value_name = "DIRECTORY")]
     pub resultdir: Option<PathBuf>,
 }
