@@ -1,9 +1,12 @@
 //! Refreshing from an archive that misbehaves.
 
 use super::*;
+use crate::archive::checksum::Sha256;
+use crate::archive::date;
 use crate::archive::testing::Signer;
 use crate::archive::transport::tests::{Behaviour, Hasty, Server};
-use crate::config::Keyring;
+use crate::config::{ByHash, Keyring};
+use crate::event::What;
 use crate::operation::{CancelToken, run};
 
 pub(crate) fn source(uri: &str, suite: &str) -> ArchiveSource {
