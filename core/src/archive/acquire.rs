@@ -6,6 +6,7 @@
 
 mod indexes;
 mod releases;
+mod sources;
 
 use super::parallel::in_parallel;
 use super::state::{ArchiveState, IndexFile, Lists, SignedFile, SuiteState, suite_url};
@@ -50,21 +51,22 @@ impl Acquire<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::Archive`] and [`ErrorKind::Signature`], as the parts of the chain have them;
-    /// [`ErrorKind::Config`] if no source is left.
+    /// [`ErrorKind::Config`] if no source is left. A source that is only presumed to be the
+    /// distribution's is left out with a warning instead ([`ArchiveSource::presumed`]).
     pub fn refresh(
         &self,
         sources: &[ArchiveSource],
         architecture: &str,
         refresh: Refresh,
     ) -> Result<ArchiveState> {
-        let releases = in_parallel(self.parallel, sources, |source| {
-            self.release(source, refresh).map_err(|error| error.or_hint(DAMAGED))
+        let found = in_parallel(self.parallel, sources, |source| {
+            let error = |error: Error| sources::explain(error.or_hint(DAMAGED), source);
+            self.release(source, refresh).map_err(error)
         })?;
         let mut files = Vec::new();
         let mut suites = Vec::new();
         let mut wanted = Vec::new();
-        for (source, found) in sources.iter().zip(releases) {
-            let Some((release, signed)) = found else { continue };
+        for (source, release, signed) in self.that_count(sources, found)? {
             let url = suite_url(source);
             let mut file = |name: &str, sha256| {
                 files.push((uri::list_name(&format!("{url}{name}")), self.lists.object(sha256)));

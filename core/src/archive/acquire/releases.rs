@@ -15,12 +15,43 @@ use crate::error::{Error, ErrorKind, Result};
 const RELEASE: u64 = 16 * 1024 * 1024;
 
 impl Acquire<'_> {
-    /// The verified Release file of a source; `None` if it is to be left out.
-    pub(super) fn release(
+    /// The verified Release file of a source.
+    ///
+    /// # Errors
+    /// Of whatever does not hold, unless nothing says that the source is the distribution's.
+    pub(super) fn release(&self, source: &ArchiveSource, refresh: Refresh) -> Result<Found> {
+        let mut claims = false;
+        let error = match self.verified(source, refresh, &mut claims) {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        // Others, such as a full disk or cancelling, have nothing to do with the source.
+        let of_source =
+            matches!(error.kind(), ErrorKind::Archive | ErrorKind::Signature | ErrorKind::Config);
+        match source.presumed && of_source && !claims && !self.was_of_the_distribution(source) {
+            true => Ok(Found::Unknown(error)),
+            false => Err(error),
+        }
+    }
+
+    /// Whether the newest Release file that was accepted from a source names the Origin that is
+    /// asked for.
+    fn was_of_the_distribution(&self, source: &ArchiveSource) -> bool {
+        let seen = self.lists.seen(source);
+        seen.is_some_and(|seen| match Fetched::load(&seen, self.lists) {
+            Ok(fetched) => fetched.claims(source),
+            Err(_) => true,
+        })
+    }
+
+    /// As [`Acquire::release`]; `claims` tells whether a file came that calls itself the
+    /// distribution's, verified or not.
+    fn verified(
         &self,
         source: &ArchiveSource,
         refresh: Refresh,
-    ) -> Result<Option<(Release, SignedFile)>> {
+        claims: &mut bool,
+    ) -> Result<Found> {
         let url = suite_url(source);
         let shown = uri::redacted(&url);
         let seen = self.lists.seen(source);
@@ -54,6 +85,7 @@ impl Acquire<'_> {
         let taken = match (fresh, seen) {
             (None, Some(seen)) => self.stored(&seen, &url, keys.as_ref(), ask)?,
             (Some(fetched), seen) => {
+                *claims = fetched.claims(source);
                 let text = fetched.verify(&url, keys.as_ref())?;
                 let release = Release::parse(&text, &fetched.name(&url))?;
                 match seen {
@@ -72,26 +104,20 @@ impl Acquire<'_> {
             }
         };
         let (release, signed, validators) = taken;
-        if let Some(origin) = &source.origin
-            && release.origin() != origin
-        {
-            self.scope.warn(
-                format!(
-                    "{shown} is left out: its Origin is {:?}, not {origin:?}",
-                    release.origin()
-                ),
-                None,
-            );
-            return Ok(None);
-        }
-        for warning in release.check(source, now)? {
-            self.scope.warn(warning, None);
+        let foreign = source.origin.as_ref().is_some_and(|origin| release.origin() != origin);
+        if !foreign {
+            for warning in release.check(source, now)? {
+                self.scope.warn(warning, None);
+            }
         }
         if let Some(validators) = validators {
             self.lists
                 .set_seen(source, &Seen { signed, validators, date: release.date(), asked: now })?;
         }
-        Ok(Some((release, signed)))
+        Ok(match foreign {
+            true => Found::Foreign(release.origin().to_owned()),
+            false => Found::Verified(release, signed),
+        })
     }
 
     /// The Release file that the store has. It is verified again: keys may have changed.
@@ -148,6 +174,16 @@ impl Acquire<'_> {
     }
 }
 
+/// What became of the Release file of a source.
+pub(super) enum Found {
+    /// It is verified.
+    Verified(Release, SignedFile),
+    /// It is verified and names this Origin instead of the one that is asked for.
+    Foreign(String),
+    /// There is none that holds, and nothing says that the source is the distribution's.
+    Unknown(Error),
+}
+
 /// A Release file as it was fetched.
 struct Fetched {
     text: Vec<u8>,
@@ -171,6 +207,14 @@ impl Fetched {
             }
         };
         Ok(Fetched { text, proof, validators: seen.validators.clone() })
+    }
+
+    /// Whether the text calls itself what `source` asks for. Without a verified signature that
+    /// proves nothing but who is meant.
+    fn claims(&self, source: &ArchiveSource) -> bool {
+        let Some(origin) = &source.origin else { return true };
+        let text = String::from_utf8_lossy(&self.text);
+        text.lines().any(|line| line.strip_prefix("Origin:").is_some_and(|o| o.trim() == origin))
     }
 
     fn name(&self, url: &str) -> String {
