@@ -58,7 +58,8 @@ pub enum Command {
     Init,
     /// Drops everything that was changed in the buildroot
     Clean,
-    /// Removes parts of the store
+    /// Removes parts of the store; nothing of it is needed to go on, but changes in buildroots
+    /// that are removed are gone
     Scrub {
         /// What to remove
         #[arg(required = true, value_enum)]
@@ -85,20 +86,33 @@ pub enum Command {
         #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
         words: Vec<OsString>,
     },
-    /// Builds a source package; the results are in results/SOURCE_VERSION
+    /// Builds source packages, one after another, each in a root without changes; the results are
+    /// in results/SOURCE_VERSION
     Rebuild {
-        /// What to build.
+        /// NAME or NAME=VERSION of the archive, a path or URI of a .dsc, or a directory with
+        /// debian/ in it (./NAME)
+        #[arg(required = true, value_name = "SOURCE")]
+        sources: Vec<String>,
+        /// What to build of them.
         #[command(flatten)]
-        source: Source,
+        what: Source,
+        /// Builds the next source if one fails; without it, the first failure ends the call. Either
+        /// way the exit status is that of the first failure
+        #[arg(long = "continue")]
+        go_on: bool,
         /// How to build it, and where results go.
         #[command(flatten)]
         how: Box<How>,
     },
     /// Installs what the build of a source package needs
     Installdeps {
-        /// What would be built.
+        /// NAME or NAME=VERSION of the archive, a path or URI of a .dsc, or a directory with
+        /// debian/ in it (./NAME)
+        #[arg(value_name = "SOURCE")]
+        source: String,
+        /// What would be built of it.
         #[command(flatten)]
-        source: Source,
+        what: Source,
     },
     /// Installs packages
     Install {
@@ -159,13 +173,9 @@ pub enum Command {
     Doctor,
 }
 
-/// Which source package, and which of its packages are wanted.
+/// Which packages of a source are wanted, and what its build may use.
 #[derive(Debug, Clone, Args)]
 pub struct Source {
-    /// NAME or NAME=VERSION of the archive, a path or URI of a .dsc, or a directory with debian/
-    /// in it (./NAME)
-    #[arg(value_name = "SOURCE")]
-    pub source: String,
     /// Packages for one architecture; with neither this nor --arch-all: both
     #[arg(long, conflicts_with = "no_arch_any")]
     pub arch_any: bool,
@@ -198,7 +208,7 @@ pub struct How {
     /// The source package, too
     #[arg(long = "source", id = "source_too")]
     pub source_too: bool,
-    /// Does not run the tests of the package
+    /// Does not run the tests of the package: build profile and DEB_BUILD_OPTIONS nocheck
     #[arg(long)]
     pub nocheck: bool,
     /// Parallel jobs [default: the config's, or one a processor]
@@ -222,7 +232,8 @@ pub struct How {
         default_missing_value = "always"
     )]
     pub cleanup_after: Option<CleanupWhen>,
-    /// Where results go [default: results/SOURCE_VERSION]
+    /// Where results go; of several sources, into SOURCE_VERSION below it [default:
+    /// results/SOURCE_VERSION]
     #[arg(long, value_name = "DIRECTORY")]
     pub resultdir: Option<PathBuf>,
 }
@@ -247,9 +258,21 @@ pub struct Enter {
     /// User inside, by name or number
     #[arg(long, value_name = "USER", default_value = "root")]
     pub user: String,
+    /// Sets a variable of its environment; may be repeated. HOME, USER, LOGNAME and SHELL are
+    /// otherwise those of the user
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub env: Vec<(String, String)>,
     /// Gives it the network of the host
     #[arg(long)]
     pub enable_network: bool,
+}
+
+/// Reads `NAME=VALUE`.
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("it must be NAME=VALUE".into()),
+    }
 }
 
 /// What `config` does.
@@ -268,7 +291,7 @@ pub enum ScrubWhat {
     Chroot,
     /// Layers that no buildroot stands on
     Layers,
-    /// Downloaded packages
+    /// Packages and sources that were downloaded or given to a build
     Debs,
     /// Downloaded indexes
     Lists,

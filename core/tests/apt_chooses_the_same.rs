@@ -47,6 +47,7 @@ fn source(uri: &str, suite: &str) -> ArchiveSource {
         valid_until_max: None,
         by_hash: ByHash::Auto,
         origin: Some("Debian".into()),
+        presumed: false,
     }
 }
 

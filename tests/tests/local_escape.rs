@@ -226,6 +226,52 @@ fn planted_links_lead_nowhere_when_files_are_read_and_copied_out() {
     assert!(fs::symlink_metadata(work.join("tree/file")).unwrap().is_symlink());
 }
 
+/// A link that is named itself stands for what it leads to, as if the root were `/`: the host's
+/// file of that name is never meant.
+#[test]
+fn a_link_that_is_copied_out_leads_on_inside_the_root_only() {
+    let Some((drive, outside)) = planted() else { return };
+    let outside = outside.display().to_string();
+    drive.inside(
+        "root",
+        &format!(
+            "mkdir -p /var/tree {outside}; echo inside > {outside}/file; echo passwd > /etc/here; \
+             ln -s ../../../../../etc/here /var/up; ln -s {outside}/file /var/file; \
+             ln -s /var/file /var/chain; ln -s {outside}/file /var/tree/link; ln -s tree /var/dir; \
+             ln -s loop /var/loop; mkfifo /var/pipe; ln -s pipe /var/topipe"
+        ),
+    );
+    let work = drive.area().work();
+    let at = |name: &str| work.join(name).to_string_lossy().into_owned();
+    let said = drive
+        .steps(&[
+            "copyout",
+            "/var/up",
+            &at("up"),
+            "copyout",
+            "/var/chain",
+            &at("chain"),
+            "copyout",
+            "/var/dir",
+            &at("dir"),
+            "try:copyout",
+            "/var/loop",
+            &at("loop"),
+            "try:copyout",
+            "/var/topipe",
+            &at("topipe"),
+        ])
+        .succeeded();
+    assert_eq!(failures(&said), 2, "{:#?}", said.lines);
+    assert_eq!(fs::read_to_string(work.join("up")).unwrap(), "passwd\n");
+    assert_eq!(fs::read_to_string(work.join("chain")).unwrap(), "inside\n");
+    assert!(fs::symlink_metadata(work.join("chain")).unwrap().is_file());
+    assert!(fs::symlink_metadata(work.join("dir")).unwrap().is_dir());
+    assert!(fs::symlink_metadata(work.join("dir/link")).unwrap().is_symlink());
+    let hidden = fs::read_dir(&work).unwrap().flatten();
+    assert!(!hidden.into_iter().any(|e| e.file_name().to_string_lossy().starts_with(".debmock")));
+}
+
 #[test]
 fn planted_links_lead_nowhere_when_files_are_written_and_removed() {
     let Some((drive, outside)) = planted() else { return };

@@ -53,6 +53,35 @@ fn ids_inside_are_never_the_hosts_but_in_simple() {
 }
 
 #[test]
+fn a_users_variables_are_those_of_the_roots_user_database() {
+    let drive = or_skip!(Drive::new(User::current(), "userns"));
+    or_skip!(drive.import());
+    let line = "worker:x:1234:1234:A Worker:/home/worker:/bin/bash";
+    let show = "echo $HOME $USER $LOGNAME $SHELL";
+    let said = drive
+        .steps(&[
+            "run",
+            "root",
+            &format!("echo {line} >> /etc/passwd"),
+            "run",
+            "worker",
+            show,
+            "run",
+            "1234",
+            show,
+            "run",
+            "4711",
+            show,
+            "run",
+            "root",
+            show,
+        ])
+        .succeeded();
+    let worker = "/home/worker worker worker /bin/bash";
+    assert_eq!(said.of("out"), [worker, worker, "/ 4711 4711 /bin/sh", "/root root root /bin/sh"]);
+}
+
+#[test]
 fn statuses_signals_streams_and_environment_are_as_asked() {
     for (name, drive) in or_skip!(everywhere()) {
         let said = drive

@@ -46,6 +46,7 @@ fn inside(call: &mut Call<'_>, enter: &Enter, run: Run) -> Result<u8> {
         network: enter.enable_network,
         ..run
     };
+    run = with_variables(run, enter);
     let root = call.buildroot()?;
     let access = Access { network: enter.enable_network };
     let session = call.watch(|scope| root.session(access, scope))?;
@@ -70,6 +71,8 @@ fn inside(call: &mut Call<'_>, enter: &Enter, run: Run) -> Result<u8> {
         run = run.env("TERM", term.unwrap_or_else(|| "dumb".into()));
         // Prompts of shells show it.
         run = run.env("debian_chroot", root.name());
+        // Somebody may want another TERM.
+        run = with_variables(run, enter);
     }
     let end = relay.run(&session, &run);
     drop(session);
@@ -83,6 +86,10 @@ fn inside(call: &mut Call<'_>, enter: &Enter, run: Run) -> Result<u8> {
             None => Err(error),
         },
     }
+}
+
+fn with_variables(run: Run, enter: &Enter) -> Run {
+    enter.env.iter().fold(run, |run, (name, value)| run.env(name, value))
 }
 
 /// As shells, env(1) and chroot(1) say that a command cannot be run: 127 if there is none, else

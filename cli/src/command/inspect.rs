@@ -86,7 +86,7 @@ fn store(listing: &Listing) -> Vec<String> {
     lines.extend(table(&rows.collect::<Vec<_>>()));
     lines.push("Downloads".into());
     lines.extend(table(&[
-        vec!["packages".into(), words::bytes(listing.debs)],
+        vec!["packages and sources".into(), words::bytes(listing.debs)],
         vec!["indexes".into(), words::bytes(listing.lists)],
     ]));
     lines

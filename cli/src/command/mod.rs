@@ -23,8 +23,12 @@ pub fn carry_out(command: Command, call: &mut Call<'_>) -> Result<u8> {
         Command::Chroot { enter, shell_word, words } => {
             enter::chroot(call, &enter, shell_word, &words)
         }
-        Command::Rebuild { source, how } => packages::rebuild(call, &source, &how),
-        Command::Installdeps { source } => packages::install_dependencies(call, &source),
+        Command::Rebuild { sources, what, go_on, how } => {
+            packages::rebuild(call, &sources, &what, &how, go_on)
+        }
+        Command::Installdeps { source, what } => {
+            packages::install_dependencies(call, &source, &what)
+        }
         Command::Install { packages } => packages::install(call, &packages),
         Command::Remove { packages } => packages::remove(call, &packages),
         Command::Update => packages::update(call),

@@ -3,7 +3,7 @@
 use crate::Call;
 use crate::arguments::{CleanupWhen, How, Source};
 use crate::words;
-use debmock::apt::Plan;
+use debmock::apt::{Plan, Task};
 use debmock::build::{BinNmu, BuildResult, BuildType, RebuildOptions, ResultDir, SourceSpec};
 use debmock::buildroot::Buildroot;
 use debmock::config::CleanupAfter;
@@ -30,8 +30,8 @@ pub fn apt(call: &mut Call<'_>, words: &[String]) -> Result<u8> {
     planned(call, |root, scope| root.apt(words, scope))
 }
 
-pub fn install_dependencies(call: &mut Call<'_>, source: &Source) -> Result<u8> {
-    let options = options(source, ResultDir::Below("results".into()))?;
+pub fn install_dependencies(call: &mut Call<'_>, source: &str, what: &Source) -> Result<u8> {
+    let options = options(source, what, ResultDir::Below("results".into()))?;
     planned(call, |root, scope| root.install_dependencies(&options, scope))
 }
 
@@ -48,17 +48,82 @@ fn planned(
         });
         return written(call.screen.json(&value));
     }
+    if plan.is_empty() && matches!(plan.task, Task::Command(_)) {
+        // apt has said what it did.
+        return Ok(0);
+    }
     let what = if plan.is_empty() { "nothing to do".to_owned() } else { plan.counted() };
     call.screen.say(&format!("{}: {what}", root.name()));
     Ok(0)
 }
 
-pub fn rebuild(call: &mut Call<'_>, source: &Source, how: &How) -> Result<u8> {
+pub fn rebuild(
+    call: &mut Call<'_>,
+    sources: &[String],
+    what: &Source,
+    how: &How,
+    go_on: bool,
+) -> Result<u8> {
+    let several = sources.len() > 1;
     let place = match &how.resultdir {
+        Some(folder) if several => ResultDir::Below(folder.clone()),
         Some(folder) => ResultDir::Exactly(folder.clone()),
         None => ResultDir::Below("results".into()),
     };
-    let mut options = options(source, place)?;
+    // All of them before the first is built: a slip in the last one shows at once.
+    let builds = sources
+        .iter()
+        .map(|source| how_to_build(source, what, how, place.clone()))
+        .collect::<Result<Vec<_>>>()?;
+    let root = call.buildroot()?;
+    let mut status = 0;
+    let mut report = Vec::new();
+    for (options, source) in builds.into_iter().zip(sources) {
+        if status != 0 && !go_on {
+            report.push(format!("- {source}: not tried"));
+            continue;
+        }
+        match build(call, &root, options) {
+            Ok(line) => report.push(format!("✓ {source}: {line}")),
+            // One failure is the caller's to show; nothing goes on after Ctrl-C.
+            Err(error) if !several || error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) => {
+                let own = error.kind().exit_code();
+                call.screen.failure(&error, own);
+                status = if status == 0 { own } else { status };
+                report.push(format!("✗ {source}: {}", error.message()));
+            }
+        }
+    }
+    if several {
+        report.iter().for_each(|line| call.screen.say(line));
+    }
+    Ok(status)
+}
+
+/// Builds one source, and says what was built.
+fn build(call: &mut Call<'_>, root: &Buildroot, options: RebuildOptions) -> Result<String> {
+    let result = call.watch(|scope| root.rebuild(options, scope))?;
+    let line = summary(&result);
+    if call.screen.is_json() {
+        let value = json!({
+            "schema": debmock::event::SCHEMA, "event": "built",
+            "resultdir": result.resultdir, "result": result,
+        });
+        written(call.screen.json(&value))?;
+    } else {
+        call.screen.say(&line);
+    }
+    Ok(line)
+}
+
+fn how_to_build(
+    source: &str,
+    what: &Source,
+    how: &How,
+    place: ResultDir,
+) -> Result<RebuildOptions> {
+    let mut options = options(source, what, place)?;
     options.build_type.source = how.source_too;
     options.nocheck = how.nocheck;
     options.jobs = how.jobs;
@@ -74,31 +139,21 @@ pub fn rebuild(call: &mut Call<'_>, source: &Source, how: &How) -> Result<u8> {
         maintainer: None,
         timestamp: None,
     });
-    let root = call.buildroot()?;
-    let result = call.watch(|scope| root.rebuild(options, scope))?;
-    if call.screen.is_json() {
-        let value = json!({
-            "schema": debmock::event::SCHEMA, "event": "built",
-            "resultdir": result.resultdir, "result": result,
-        });
-        return written(call.screen.json(&value));
-    }
-    call.screen.say(&summary(&result));
-    Ok(0)
+    Ok(options)
 }
 
-fn options(source: &Source, place: ResultDir) -> Result<RebuildOptions> {
-    let mut options = RebuildOptions::new(SourceSpec::parse(&source.source)?, place);
-    let neither = !source.arch_any && !source.arch_all;
+fn options(source: &str, what: &Source, place: ResultDir) -> Result<RebuildOptions> {
+    let mut options = RebuildOptions::new(SourceSpec::parse(source)?, place);
+    let neither = !what.arch_any && !what.arch_all;
     options.build_type = BuildType {
-        any: (source.arch_any || neither) && !source.no_arch_any,
-        all: (source.arch_all || neither) && !source.no_arch_all,
+        any: (what.arch_any || neither) && !what.no_arch_any,
+        all: (what.arch_all || neither) && !what.no_arch_all,
         source: false,
     };
-    options.profiles.clone_from(&source.profiles);
-    options.add_depends.clone_from(&source.add_depends);
-    options.extra_packages.clone_from(&source.extra_packages);
-    options.extra_repositories.clone_from(&source.extra_repositories);
+    options.profiles.clone_from(&what.profiles);
+    options.add_depends.clone_from(&what.add_depends);
+    options.extra_packages.clone_from(&what.extra_packages);
+    options.extra_repositories.clone_from(&what.extra_repositories);
     Ok(options)
 }
 

@@ -16,6 +16,22 @@ const UNSATISFIABLE: &[&str] = &[
     "is not available",
 ];
 
+/// How complaints of apt about its command line begin.
+const MISUSED: &[&str] =
+    &["E: Invalid operation", "E: Command line option", "E: Option ", "E: Configuration item"];
+
+/// Whether apt did not understand what it was asked.
+fn is_misuse<'a>(mut lines: impl Iterator<Item = &'a str>) -> bool {
+    lines.any(|line| MISUSED.iter().any(|words| line.starts_with(words)))
+}
+
+/// apt did not understand its command line.
+fn misuse(doing: &str, lines: &[&str]) -> Error {
+    Error::new(ErrorKind::Usage, doing)
+        .with_source(text(lines))
+        .with_hint("apt-get(8) describes what apt-get takes")
+}
+
 /// Lines that explain nothing.
 const IDLE: &[&str] = &[
     "Reading package lists...",
@@ -33,6 +49,9 @@ const IDLE: &[&str] = &[
 /// apt could not resolve; `doing` is the sentence that says what.
 pub(super) fn of_resolving(doing: &str, output: &[String]) -> Error {
     let lines = explanation(output);
+    if is_misuse(lines.iter().copied()) {
+        return misuse(doing, &lines);
+    }
     let unsatisfiable =
         lines.iter().any(|line| UNSATISFIABLE.iter().any(|words| line.contains(words)));
     let kind = if unsatisfiable { ErrorKind::Dependency } else { ErrorKind::Package };
@@ -77,6 +96,11 @@ pub(super) fn of_applying(doing: &str, log: &LogFile, exit: &Exit) -> Error {
     });
     let start = start.map_or(tail.len().saturating_sub(10), |start| start.saturating_sub(5));
     let lines: Vec<&str> = tail[start..].iter().take(15).map(String::as_str).collect();
+    let misused: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("E: ")).collect();
+    // With this status apt ends when it has done nothing.
+    if exit.status == Some(100) && is_misuse(misused.iter().copied()) {
+        return misuse(&format!("`{doing}` fails"), &misused);
+    }
     let full = lines.iter().any(|line| line.contains("No space left on device"));
     let kind = if full { ErrorKind::NoSpace } else { ErrorKind::Package };
     let how = match (exit.status, exit.signal) {
@@ -124,6 +148,10 @@ mod tests {
         let error = of_resolving("cannot install x", &lines("a\nE: Unable to locate package x"));
         assert_eq!(error.kind(), ErrorKind::Dependency);
         assert_eq!(error.to_string(), "cannot install x: Unable to locate package x");
+        let error = of_resolving("x", &lines("E: Command line option --foo is not understood"));
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        let error = of_resolving("x", &lines("E: Invalid operation frobnicate: it was not found"));
+        assert_eq!(error.kind(), ErrorKind::Usage);
         let error = of_resolving("cannot install x", &lines("E: dpkg was interrupted"));
         assert_eq!(error.kind(), ErrorKind::Package);
     }

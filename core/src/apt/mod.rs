@@ -137,7 +137,8 @@ impl<'a> Apt<'a> {
     ///
     /// # Errors
     /// [`crate::ErrorKind::Dependency`] with apt's explanation, [`crate::ErrorKind::Package`] if
-    /// dpkg fails, those of fetching.
+    /// dpkg fails, [`crate::ErrorKind::Usage`] if apt does not understand its command line, those
+    /// of fetching.
     pub fn install(&self, packages: &[String], scope: &Scope) -> Result<Plan> {
         self.carry_out(&Task::Install(packages.to_vec()), scope)
     }

@@ -155,7 +155,7 @@ impl Apt<'_> {
                     _ => "use `apt-get` of the host, or `debmock chroot --enable-network`",
                 }));
             }
-            if !FETCHING.contains(&command) {
+            if !FETCHING.contains(&command) || is_simulation(arguments) {
                 return Ok(plan);
             }
         }
@@ -304,6 +304,47 @@ pub(super) fn command_word(arguments: &[String]) -> Option<&str> {
     None
 }
 
+/// Whether apt-get only tells what it would do: with one of the options of that meaning, alone or
+/// in a row of letters (`-ys`), or the setting (`apt-get(8)`). What is asked that way is never
+/// fetched.
+fn is_simulation(arguments: &[String]) -> bool {
+    const LONG: &[&str] =
+        &["--simulate", "--just-print", "--dry-run", "--recon", "--no-act", "--print-uris"];
+    let options = arguments.iter().map(String::as_str).take_while(|word| *word != "--");
+    let mut setting = false;
+    for word in options {
+        if std::mem::take(&mut setting) {
+            if simulates(word) {
+                return true;
+            }
+        } else if matches!(word, "-o" | "--option") {
+            setting = true;
+        } else if let Some(rest) = word.strip_prefix("--") {
+            if LONG.contains(&word) || rest.strip_prefix("option=").is_some_and(simulates) {
+                return true;
+            }
+        } else if let Some(letters) = word.strip_prefix('-') {
+            // What follows these letters belongs to them.
+            let own = letters.find(['o', 'c', 't', 'a', 'P']).unwrap_or(letters.len());
+            if letters[..own].contains('s')
+                || letters[own..].strip_prefix('o').is_some_and(simulates)
+            {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Whether a setting `NAME=VALUE` is one of those.
+fn simulates(setting: &str) -> bool {
+    let (name, value) = setting.trim_start_matches('=').split_once('=').unwrap_or((setting, ""));
+    let name = name.to_ascii_lowercase();
+    matches!(name.as_str(), "apt::get::simulate" | "apt::get::print-uris")
+        && ["1", "yes", "true", "with", "on", "enable"]
+            .contains(&value.to_ascii_lowercase().as_str())
+}
+
 /// A package file that apt asked for.
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
@@ -379,6 +420,32 @@ mod tests {
     fn lines_that_are_none_are_passed_over() {
         for line in ["'x", "'http://x' a_b.deb 1", "'http://x' a_b_c_d.deb 1", "'u' a_b_c.dsc 1"] {
             assert_eq!(read_uri(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn simulations_are_told_from_the_real_thing() {
+        let simulated = |text: &str| {
+            let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+            is_simulation(&words)
+        };
+        for line in [
+            "-s install x",
+            "install x -s",
+            "-ys install x",
+            "-qq --dry-run upgrade",
+            "-o APT::Get::Simulate=true install x",
+            "-oapt::get::simulate=1 install x",
+            "--print-uris install x",
+        ] {
+            assert!(simulated(line), "{line}");
+        }
+        for line in ["install x", "install -- -s", "-t sid install x", "-ttesting install s"] {
+            assert!(!simulated(line), "{line}");
+        }
+        for line in ["-o APT::Get::Simulate=false install x", "-oA::s=1 install x", "-y install s"]
+        {
+            assert!(!simulated(line), "{line}");
         }
     }
 

@@ -6,7 +6,7 @@ use super::index::Packages;
 use super::state::{ArchiveState, Lists};
 use super::transport::HostTransport;
 use crate::config::{self, ArchiveSource, Config, builtin_keys};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
 use crate::solve::PackageEntry;
 use crate::store::{Places, debs::Debs};
@@ -62,7 +62,8 @@ impl<'a> Archives<'a> {
     /// of two packages with the same version apt takes theirs.
     ///
     /// # Errors
-    /// Those of [`Acquire::refresh`].
+    /// Those of [`Acquire::refresh`]; [`ErrorKind::Archive`] if no suite has packages for the
+    /// config's architecture.
     pub fn state_with(
         &self,
         extra: &[ArchiveSource],
@@ -77,7 +78,16 @@ impl<'a> Archives<'a> {
                 acquire.refresh(extra, architecture, Refresh::Always)?;
             }
             let all: Vec<_> = extra.iter().chain(&self.config.archives).cloned().collect();
-            acquire.refresh(&all, architecture, refresh)
+            let state = acquire.refresh(&all, architecture, refresh)?;
+            if state.suites.iter().all(|suite| suite.indexes.is_empty()) {
+                let suites: Vec<_> = state.suites.iter().map(|s| s.source.suite.clone()).collect();
+                return Err(Error::new(
+                    ErrorKind::Archive,
+                    format!("no archive has packages for {architecture} ({})", suites.join(", ")),
+                )
+                .with_hint("check `architecture`, `suite` and `components` in the config: a release has not every architecture, and some are on mirrors of their own"));
+            }
+            Ok(state)
         })
     }
 

@@ -1,7 +1,7 @@
 //! Gets a set of packages into the store.
 
-use super::acquire::in_parallel;
 use super::checksum::Sha256;
+use super::parallel::in_parallel;
 use super::transport::{Download, Size, Started, Transport, into_error};
 use super::uri;
 use crate::error::{Error, ErrorKind, IoContext, Result};

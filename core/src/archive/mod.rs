@@ -14,6 +14,7 @@ pub mod deb822;
 pub mod decode;
 pub mod fetch;
 pub mod index;
+mod parallel;
 pub mod relation;
 pub mod release;
 pub mod signature;

@@ -123,6 +123,7 @@ fn archive_of(files: &[PathBuf], cache: &Path, debs: &Debs) -> Result<ArchiveSou
         valid_until_max: None,
         by_hash: ByHash::No,
         origin: None,
+        presumed: false,
     })
 }
 

@@ -23,6 +23,11 @@ pub enum SourceSpec {
     Directory(PathBuf),
 }
 
+/// The build profile, and the word of `DEB_BUILD_OPTIONS`, under which no tests run.
+const NOCHECK: &str = "nocheck";
+/// Build profiles that imply the word of `DEB_BUILD_OPTIONS` with their name.
+const IMPLIED: &[&str] = &[NOCHECK, "nodoc"];
+
 const FORMS: &str =
     "give the name of a source package, a .dsc, or a directory with debian/ in it (./NAME)";
 
@@ -147,7 +152,8 @@ pub struct RebuildOptions {
     pub build_type: BuildType,
     /// Build profiles.
     pub profiles: Option<Vec<String>>,
-    /// Do not run the package's tests (`DEB_BUILD_OPTIONS=nocheck`).
+    /// Do not run the package's tests: `DEB_BUILD_OPTIONS=nocheck`, and the build profile
+    /// `nocheck`, which leaves out the dependencies of the tests.
     pub nocheck: bool,
     /// Parallel jobs.
     pub jobs: Option<usize>,
@@ -214,17 +220,27 @@ impl RebuildOptions {
         Ok(())
     }
 
+    /// The build profiles.
     pub(super) fn profiles(&self, config: &config::Build) -> Vec<String> {
-        self.profiles.clone().unwrap_or_else(|| config.profiles.clone())
+        let mut profiles = self.profiles.clone().unwrap_or_else(|| config.profiles.clone());
+        if self.nocheck && !profiles.iter().any(|profile| profile == NOCHECK) {
+            profiles.push(NOCHECK.into());
+        }
+        profiles
     }
 
-    /// The value of `DEB_BUILD_OPTIONS`.
+    /// The value of `DEB_BUILD_OPTIONS`. Who builds under the profile `nocheck` or `nodoc` must
+    /// set the option of that name, too
+    /// (<https://wiki.debian.org/BuildProfileSpec#Registered_profile_names>); neither sbuild nor
+    /// the dpkg of older releases does it by itself.
     pub(super) fn build_options(&self, config: &config::Build) -> String {
         let jobs = self.jobs.filter(|jobs| *jobs > 0).unwrap_or_else(|| config.parallel());
         let mut words = vec![format!("parallel={jobs}")];
         words.extend(config.options.iter().filter(|word| !word.starts_with("parallel=")).cloned());
-        if self.nocheck && !words.iter().any(|word| word == "nocheck") {
-            words.push("nocheck".into());
+        for option in self.profiles(config).into_iter().filter(|name| IMPLIED.contains(&&**name)) {
+            if !words.contains(&option) {
+                words.push(option);
+            }
         }
         words.join(" ")
     }
@@ -247,6 +263,23 @@ mod tests {
         for bad in ["", "a=", "Hello", "-x", "a b", "./nowhere", "a\n"] {
             assert_eq!(SourceSpec::parse(bad).unwrap_err().kind(), ErrorKind::Usage, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn without_tests_means_profile_and_option() {
+        let spec = SourceSpec::Dsc("x.dsc".into());
+        let plain = RebuildOptions::new(spec, ResultDir::Below("results".into()));
+        let config =
+            config::Config::from_toml_str("x", "[build]\njobs = 2\nprofiles = [\"stage1\"]");
+        let config = config.unwrap().build;
+        assert_eq!(plain.build_options(&config), "parallel=2");
+        let nocheck = RebuildOptions { nocheck: true, ..plain.clone() };
+        assert_eq!(nocheck.profiles(&config), ["stage1", "nocheck"]);
+        assert_eq!(nocheck.build_options(&config), "parallel=2 nocheck");
+        let profiles = Some(vec!["nocheck".into(), "nodoc".into(), "cross".into()]);
+        let profiles = RebuildOptions { profiles, ..nocheck };
+        assert_eq!(profiles.profiles(&config), ["nocheck", "nodoc", "cross"]);
+        assert_eq!(profiles.build_options(&config), "parallel=2 nocheck nodoc");
     }
 
     #[test]

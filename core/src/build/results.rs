@@ -7,6 +7,7 @@
 
 use super::ResultDir;
 use super::record::BuildResult;
+use crate::buildroot::aside;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use std::fs;
 use std::io;
@@ -57,7 +58,7 @@ impl Results {
             }
         };
         fs::create_dir_all(&parent).map_err(|error| refused(error, &parent))?;
-        let beside = make_beside(&parent).map_err(|error| refused(error, &parent))?;
+        let beside = aside::directory(&parent, ASIDE).map_err(|error| refused(error, &parent))?;
         Ok(Results { beside, target, below })
     }
 
@@ -130,19 +131,6 @@ impl Results {
 fn take_place(folder: &Path, target: &Path) -> io::Result<()> {
     fs::set_permissions(folder, fs::metadata(target)?.permissions())?;
     fs::rename(folder, target)
-}
-
-/// A directory of mode 0700 in `parent` that only this process uses. Those of processes that are
-/// gone are removed.
-fn make_beside(parent: &Path) -> io::Result<TempDir> {
-    for name in entries(parent).unwrap_or_default() {
-        let owner = name.strip_prefix(ASIDE).and_then(|rest| rest.split('.').next());
-        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            let _ = fs::remove_dir_all(parent.join(name));
-        }
-    }
-    let prefix = format!("{ASIDE}{}.", std::process::id());
-    tempfile::Builder::new().prefix(&prefix).tempdir_in(parent)
 }
 
 fn entries(folder: &Path) -> Result<Vec<String>> {

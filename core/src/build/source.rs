@@ -142,12 +142,28 @@ pub(super) fn get(
             let folder = workshop.sources.join(format!("{}_{}", entry.name, entry.version));
             std::fs::create_dir_all(&folder)
                 .doing(|| format!("cannot make {}", folder.display()))?;
-            Source::of_files(fetch_source(&entry, &folder, workshop.transport, scope)?)
+            let files = fetch_source(&entry, &folder, workshop.transport, scope);
+            Source::of_files(files.map_err(explain_missing)?)
         }
         SourceSpec::Dsc(location) => {
             Source::of_files(fetch_dsc(location, &scratch, workshop.transport, scope)?)
         }
         SourceSpec::Directory(path) => tree::describe(path, workshop, scope),
+    }
+}
+
+/// A file that the signed index names and the archive does not have: what helps is another thing
+/// than with a `.dsc` of the caller's.
+fn explain_missing(error: Error) -> Error {
+    let missing = error.kind() == ErrorKind::Archive
+        && error.message().starts_with("the file ")
+        && error.message().contains(" is missing: ");
+    match missing {
+        true => error.with_hint(
+            "the index may be older than the archive, or the mirror incomplete: run the command \
+             again with `-o refresh=always`, or use another mirror",
+        ),
+        false => error,
     }
 }
 

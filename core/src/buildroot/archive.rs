@@ -1,12 +1,13 @@
 //! A buildroot as an archive, and an archive as the base of a buildroot.
 
+use super::aside::Aside;
 use super::{BaseOrigin, Buildroot, Storage};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use crate::store::layer::{self, LayerKey};
 use debmock_helper::protocol::{Job, Place, Tree, bytes};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -76,11 +77,7 @@ impl Buildroot {
         let lock = self.lock(scope)?;
         let base = self.provide(&lock, scope)?;
         let doing = || format!("cannot write {}", file.display());
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let aside = tempfile::Builder::new()
-            .prefix(".debmock-export.")
-            .tempfile_in(folder.unwrap_or(Path::new(".")))
-            .doing(doing)?;
+        let aside = Aside::of(file).doing(doing)?;
         scope.stage("export", file.display().to_string(), || {
             let layer = Place::layer(format!("{}/root", base.layer));
             let tree = match base.storage {
@@ -109,12 +106,9 @@ impl Buildroot {
                 root: true,
                 compression,
             };
-            session.work(job, &[aside.as_file().as_fd()], scope)
+            session.work(job, &[aside.file().as_fd()], scope)
         })?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        fs::set_permissions(aside.path(), mode).doing(doing)?;
-        aside.persist(file).map_err(|error| Error::io(doing(), error.error))?;
-        Ok(())
+        aside.place(0o644).doing(doing)
     }
 
     /// Makes a tar archive (plain, or packed with gzip, xz or zstd) the base of the buildroot and

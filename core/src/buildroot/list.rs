@@ -1,6 +1,6 @@
 //! What lies in the store.
 
-use super::remove::is_tree;
+use super::remove::{DEBS, LISTS, is_tree};
 use super::{Base, Buildroot};
 use crate::error::{IoContext, Result};
 use crate::operation::Scope;
@@ -8,7 +8,7 @@ use debmock_helper::protocol::Place;
 use serde::Serialize;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// What lies in the store, as far as the same id map can see it.
 #[derive(Debug, Clone, Serialize)]
@@ -18,7 +18,7 @@ pub struct Listing {
     pub buildroots: Vec<ListedBuildroot>,
     /// Layers, by key.
     pub layers: Vec<ListedLayer>,
-    /// Bytes on disk of downloaded packages.
+    /// Bytes on disk of packages and sources.
     pub debs: u64,
     /// Bytes on disk of downloaded indexes.
     pub lists: u64,
@@ -81,16 +81,15 @@ impl Buildroot {
         Ok(Listing {
             buildroots,
             layers,
-            debs: usage(&cache.join("debs"), scope)?,
-            lists: usage(&cache.join("lists"), scope)?,
+            debs: usage(DEBS.iter().map(|name| cache.join(name)).collect(), scope)?,
+            lists: usage(LISTS.iter().map(|name| cache.join(name)).collect(), scope)?,
         })
     }
 }
 
-/// Bytes on disk below a directory of the caller's. Names of one file count once.
-fn usage(folder: &Path, scope: &Scope) -> Result<u64> {
+/// Bytes on disk below directories of the caller's. Names of one file count once.
+fn usage(mut open: Vec<PathBuf>, scope: &Scope) -> Result<u64> {
     let mut seen = std::collections::HashSet::new();
-    let mut open = vec![folder.to_owned()];
     let mut total = 0;
     while let Some(folder) = open.pop() {
         scope.check()?;

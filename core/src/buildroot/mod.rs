@@ -6,6 +6,7 @@
 //! is a copy of its base.
 
 mod archive;
+pub(crate) mod aside;
 mod base;
 mod files;
 mod list;

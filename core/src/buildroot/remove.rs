@@ -19,11 +19,17 @@ pub enum Scrub {
     Chroot,
     /// Layers that no buildroot stands on.
     Layers,
-    /// Downloaded packages.
+    /// Downloaded packages and sources, and archives made of further packages for a build.
     Debs,
     /// Downloaded indexes.
     Lists,
 }
+
+/// Directories of the cache that hold packages and sources: of archives, and those that somebody
+/// gave to a build.
+pub(super) const DEBS: &[&str] = &["debs", "sources", "extra"];
+/// Directories of the cache that hold indexes.
+pub(super) const LISTS: &[&str] = &["lists"];
 
 impl Buildroot {
     /// Removes what was changed since the base, which is chosen anew at the next use unless it was
@@ -72,12 +78,12 @@ impl Buildroot {
             self.zone.remove(Place { area, path: TRASH.into() }, scope)?;
         }
         let cache = &self.zone.places().cache;
-        for (part, folder) in [(Scrub::Debs, "debs"), (Scrub::Lists, "lists")] {
-            if wanted(part) {
-                // The directory of the format itself is held open by helpers: it stays.
-                for version in formats(&cache.join(folder))? {
-                    empty(&version)?;
-                }
+        let parts = [(Scrub::Debs, DEBS), (Scrub::Lists, LISTS)];
+        let folders = parts.iter().filter(|(part, _)| wanted(*part)).flat_map(|(_, names)| *names);
+        for folder in folders {
+            // The directory of the format itself is held open by helpers: it stays.
+            for version in formats(&cache.join(folder))? {
+                empty(&version)?;
             }
         }
         Ok(())

@@ -45,7 +45,8 @@ pub struct Session {
 pub struct Run {
     /// Program and arguments.
     pub argv: Vec<Bytes>,
-    /// `NAME=value`; nothing else is set.
+    /// Names and values. Nothing else is set but, where they are missing here, `HOME`, `USER`,
+    /// `LOGNAME` and `SHELL` as the root's `/etc/passwd` says for the user.
     pub environment: Vec<(String, String)>,
     /// Working directory inside.
     pub directory: String,
@@ -68,10 +69,6 @@ impl Run {
     pub fn new<I: IntoIterator<Item = S>, S: AsRef<[u8]>>(argv: I) -> Self {
         let pairs = [
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-            ("HOME", "/root"),
-            ("USER", "root"),
-            ("LOGNAME", "root"),
-            ("SHELL", "/bin/sh"),
             ("TERM", "dumb"),
             ("LANG", "C.UTF-8"),
             ("LC_ALL", "C.UTF-8"),
@@ -297,7 +294,13 @@ impl Session {
     /// Opens a regular file inside for reading; its size in bytes comes along. A link in its place
     /// is refused.
     pub fn open_file(&self, path: &str) -> Result<(File, u64)> {
-        let channel = self.job(Job::OpenFile { path: bytes(path) }, &[])?;
+        self.open_regular(path, false)
+    }
+
+    /// As [`Session::open_file`]; with `follow` a link in its place leads on, as if the root were
+    /// `/`, and never out of it.
+    pub(super) fn open_regular(&self, path: &str, follow: bool) -> Result<(File, u64)> {
+        let channel = self.job(Job::OpenFile { path: bytes(path), follow }, &[])?;
         match channel.reply()? {
             (Reply::File { size, .. }, mut descriptors) => match descriptors.pop() {
                 Some(file) => Ok((File::from(file), size)),

@@ -5,6 +5,7 @@
 //! that comes out of it is followed on the host.
 
 use super::Session;
+use super::aside::{self, Aside};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use debmock_helper::pack::{self, Ownership};
@@ -12,11 +13,14 @@ use debmock_helper::protocol::{Job, bytes};
 use debmock_helper::unpack::Limits;
 use rustix::fs::FileType;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+
+/// Name of the directory where a tree that comes out is gathered; its process follows.
+const BESIDE: &str = ".debmock-copy.";
 
 /// Nobody sets it: a cancelled transfer ends when its pipe breaks.
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -83,10 +87,11 @@ impl Session {
     }
 
     /// Copies a file or a directory of the root to `host`; below it, if that is a directory. It
-    /// appears complete or not at all and belongs to the caller.
+    /// appears complete or not at all and belongs to the caller. A symbolic link stands for what
+    /// it leads to inside the root; links in a directory stay links.
     ///
     /// # Errors
-    /// [`ErrorKind::Buildroot`] if it is neither, or a symbolic link;
+    /// [`ErrorKind::Buildroot`] if it is neither, or a link that leads to nothing in the root;
     /// [`ErrorKind::Usage`] if a directory is to replace something.
     pub fn copy_out(&self, inside: &str, host: &Path, scope: &Scope) -> Result<()> {
         let name = inside.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
@@ -96,28 +101,24 @@ impl Session {
             host.to_owned()
         };
         let doing = || format!("cannot write {}", target.display());
-        let folder = match target.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
+        let kind = match self.kind_of(inside)? {
+            Some(FileType::Symlink) => Some(self.kind_behind(inside)?),
+            other => other,
         };
-        match self.kind_of(inside)? {
+        match kind {
             Some(kind) if kind.is_dir() => {}
             Some(kind) if kind.is_file() => {
-                let (mut file, _) = self.open_file(inside)?;
+                let (mut file, _) = self.open_regular(inside, true)?;
                 let mode = file.metadata().doing(doing)?.permissions().mode() & 0o777;
-                let mut aside = tempfile::NamedTempFile::new_in(folder).doing(doing)?;
-                std::io::copy(&mut file, &mut aside).doing(doing)?;
-                aside.flush().doing(doing)?;
-                fs::set_permissions(aside.path(), fs::Permissions::from_mode(mode)).doing(doing)?;
-                aside.persist(&target).map_err(|error| Error::io(doing(), error.error))?;
-                return Ok(());
+                let aside = Aside::of(&target).doing(doing)?;
+                std::io::copy(&mut file, &mut aside.file()).doing(doing)?;
+                return aside.place(mode).doing(doing);
             }
             Some(_) => {
                 return Err(Error::new(
                     ErrorKind::Buildroot,
                     format!("{inside} of the root is neither a file nor a directory"),
-                )
-                .with_hint("name what it points to"));
+                ));
             }
             None => {
                 return Err(Error::new(ErrorKind::Buildroot, format!("the root has no {inside}")));
@@ -127,9 +128,8 @@ impl Session {
             return Err(Error::new(ErrorKind::Usage, format!("{} exists", target.display()))
                 .with_hint("remove it, or name another destination"));
         }
-        let aside =
-            tempfile::Builder::new().prefix(".debmock-copy.").tempdir_in(folder).doing(doing)?;
-        let tree = aside.path().join("tree");
+        let beside = aside::directory(aside::folder(&target), BESIDE).doing(doing)?;
+        let tree = beside.path().join("tree");
         fs::create_dir(&tree).doing(doing)?;
         self.unpack_outside(inside, &tree, scope)?;
         fs::rename(&tree, &target).doing(doing)
@@ -186,19 +186,34 @@ impl Session {
                 .iter()
                 .find(|entry| entry.name == name.as_bytes())
                 .map(|entry| FileType::from_raw_mode(entry.mode))),
-            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) if refusal(&error) == Some(NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a symbolic link of the root leads to, as if the root were `/`. Whether something that
+    /// is no directory is a file, shows when it is opened.
+    fn kind_behind(&self, inside: &str) -> Result<FileType> {
+        match self.list_directory(inside) {
+            Ok(_) => Ok(FileType::Directory),
+            Err(error) if refusal(&error) == Some(NotADirectory) => Ok(FileType::RegularFile),
+            Err(error) if refusal(&error) == Some(NotFound) => Err(Error::new(
+                ErrorKind::Buildroot,
+                format!("{inside} of the root is a link that leads to nothing in the root"),
+            )),
             Err(error) => Err(error),
         }
     }
 }
 
-fn is_missing(error: &Error) -> bool {
+/// What the system said, if it was the system that refused.
+fn refusal(error: &Error) -> Option<std::io::ErrorKind> {
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            return io.kind() == std::io::ErrorKind::NotFound;
+            return Some(io.kind());
         }
         next = cause.source();
     }
-    false
+    None
 }

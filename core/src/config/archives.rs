@@ -342,6 +342,7 @@ impl Request<'_> {
                 _ => ByHash::Auto,
             },
             origin: self.distribution.origin().map(str::to_owned),
+            presumed: pocket == Pocket::Release,
         }
     }
 }

@@ -69,6 +69,7 @@ pub fn extra_repositories(
             valid_until_max: entry.options.valid_until_max,
             by_hash: entry.options.by_hash.unwrap_or(ByHash::Auto),
             origin: None,
+            presumed: false,
         });
     }
     Ok((sources, credentials))

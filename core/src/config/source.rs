@@ -29,6 +29,12 @@ pub struct ArchiveSource {
     /// The `Origin` that the verified Release file must name; a source of the host's that names
     /// another is left out with a warning.
     pub origin: Option<String>,
+    /// Nothing but the name of the suite says that the source is the distribution's, and a third
+    /// party's repository may have that name too. Until a verified Release file has named the
+    /// Origin, a source that cannot be used is left out with a warning if another one has the
+    /// suite. Sources of the config itself, of `-updates` and of `-security` are never presumed:
+    /// without them everything fails, so that nobody can take updates away by breaking them.
+    pub presumed: bool,
 }
 
 /// The keys that may sign.

@@ -243,7 +243,8 @@ pub struct Run {
     /// Program and arguments; a program without a slash is looked up in the `PATH` of
     /// `environment`.
     pub argv: Vec<Bytes>,
-    /// `NAME=value`, nothing else is set.
+    /// `NAME=value`. Nothing else is set but, where they are missing, the variables of a login, from
+    /// the root's own user database.
     pub environment: Vec<Bytes>,
     /// Working directory inside the root.
     pub directory: Bytes,
@@ -305,6 +306,8 @@ pub enum Job {
     OpenFile {
         /// Which.
         path: Bytes,
+        /// Whether a link in its place leads on, beneath the root; else it is refused.
+        follow: bool,
     },
     /// What lies in a directory.
     ListDirectory {

@@ -95,7 +95,16 @@ fn prepare(launch: &Launch<'_>) -> Result<std::convert::Infallible, Failure> {
         .of_kind(FailureKind::Exec)
     })?;
     let argv = run.argv.iter().map(|a| c_string(a)).collect::<Result<Vec<_>, _>>()?;
-    let environment = run.environment.iter().map(|v| c_string(v)).collect::<Result<Vec<_>, _>>()?;
+    let mut environment =
+        run.environment.iter().map(|v| c_string(v)).collect::<Result<Vec<_>, _>>()?;
+    for (name, value) in user.variables() {
+        let is_set = |variable: &crate::protocol::Bytes| {
+            variable.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+        };
+        if !run.environment.iter().any(is_set) {
+            environment.push(c_string(format!("{name}={value}").as_bytes())?);
+        }
+    }
     let path = run
         .environment
         .iter()

@@ -247,35 +247,17 @@ pub fn mount_dev(root: &OwnedFd) -> Result<(), Failure> {
     ] {
         symlinkat(target, &dev, name).isolating(doing)?;
     }
-    let terminals = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    // Every devpts is an instance of its own since Linux 4.7.
+    let terminals = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let pts = new_mount_flagged("devpts", &terminals, attributes)
-        .isolating(|| "cannot mount /dev/pts".into())?;
+    let pts =
+        new_mount("devpts", &terminals, attributes).isolating(|| "cannot mount /dev/pts".into())?;
     let at = provide_directory(&dev, "pts").isolating(doing)?;
     attach(pts.as_fd(), at.as_fd(), "").isolating(doing)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let shm = new_mount("tmpfs", &[("mode", "1777")], attributes).isolating(doing)?;
     let at = provide_directory(&dev, "shm").isolating(doing)?;
     attach(shm.as_fd(), at.as_fd(), "").isolating(doing)
-}
-
-/// As [`new_mount`]; options with an empty value are flags.
-fn new_mount_flagged(
-    kind: &str,
-    options: &[(&str, &str)],
-    attributes: MountAttrFlags,
-) -> Result<OwnedFd, Errno> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for (key, value) in options {
-        if value.is_empty() {
-            // devpts instances are always new since Linux 4.7, which ignores the flag.
-            let _ = rustix::mount::fsconfig_set_flag(context.as_fd(), *key);
-        } else {
-            fsconfig_set_string(context.as_fd(), *key, *value)?;
-        }
-    }
-    fsconfig_create(context.as_fd())?;
-    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 /// Mounts what the config binds.

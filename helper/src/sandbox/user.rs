@@ -20,12 +20,35 @@ pub struct User {
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
+    /// Login name.
+    pub name: String,
+    /// Home directory.
+    pub home: String,
+    /// Login shell.
+    pub shell: String,
 }
+
+impl User {
+    /// The variables that a login sets (`login(1)`, `su(1)`).
+    pub fn variables(&self) -> [(&'static str, &str); 4] {
+        [
+            ("HOME", &self.home),
+            ("USER", &self.name),
+            ("LOGNAME", &self.name),
+            ("SHELL", &self.shell),
+        ]
+    }
+}
+
+/// Shell of users who name none (`passwd(5)`).
+const SHELL: &str = "/bin/sh";
 
 /// Looks `user` (a name or a number) up in the current root's `/etc/passwd` and `/etc/group`.
 pub fn look_up(user: &str) -> Result<User, Failure> {
+    // Not from the file: what runs as root may be what is to make it.
     if user == "root" || user == "0" {
-        return Ok(User { uid: 0, gid: 0, groups: vec![0] });
+        let (name, home, shell) = ("root".into(), "/root".into(), SHELL.into());
+        return Ok(User { uid: 0, gid: 0, groups: vec![0], name, home, shell });
     }
     let passwd = read("/etc/passwd")?;
     let group = read("/etc/group").unwrap_or_default();
@@ -40,8 +63,14 @@ fn find(user: &str, passwd: &str, group: &str) -> Option<User> {
             && (fields[0] == user || number.is_some() && fields[2].parse().ok() == number)
     });
     let Some(fields) = entry else {
-        return number.map(|uid| User { uid, gid: uid, groups: Vec::new() });
+        let (name, home, shell) = (user.to_owned(), "/".into(), SHELL.into());
+        return number.map(|uid| User { uid, gid: uid, groups: Vec::new(), name, home, shell });
     };
+    let field = |index: usize, otherwise: &str| {
+        let text = fields.get(index).filter(|text| !text.is_empty());
+        text.map_or_else(|| otherwise.to_owned(), |text| (*text).to_owned())
+    };
+    let (name, home, shell) = (fields[0].to_owned(), field(5, "/"), field(6, SHELL));
     let (uid, gid) = (fields[2].parse().ok()?, fields[3].parse().ok()?);
     let mut groups = vec![gid];
     for line in group.lines() {
@@ -54,7 +83,7 @@ fn find(user: &str, passwd: &str, group: &str) -> Option<User> {
             groups.push(id);
         }
     }
-    Some(User { uid, gid, groups })
+    Some(User { uid, gid, groups, name, home, shell })
 }
 
 fn read(path: &str) -> Result<String, Failure> {
@@ -77,22 +106,35 @@ fn read(path: &str) -> Result<String, Failure> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nsbuild:x:999:998::/:/bin/sh\nbroken\n";
+    const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nsbuild:x:999:998::/var/lib/sbuild:/bin/bash\nfew:x:5:5\nbroken\n";
     const GROUP: &str = "root:x:0:\naudio:x:29:sbuild,other\nsbuild:x:998:\n";
 
     #[test]
     fn names_and_numbers_find_the_same_user() {
-        let expected = User { uid: 999, gid: 998, groups: vec![998, 29] };
+        let expected = User {
+            uid: 999,
+            gid: 998,
+            groups: vec![998, 29],
+            name: "sbuild".into(),
+            home: "/var/lib/sbuild".into(),
+            shell: "/bin/bash".into(),
+        };
         assert_eq!(find("sbuild", PASSWD, GROUP).as_ref(), Some(&expected));
         assert_eq!(find("999", PASSWD, GROUP), Some(expected));
     }
 
     #[test]
     fn a_number_without_entry_is_a_user_without_groups() {
-        assert_eq!(
-            find("4711", PASSWD, GROUP),
-            Some(User { uid: 4711, gid: 4711, groups: vec![] })
-        );
+        let user = find("4711", PASSWD, GROUP).unwrap();
+        assert_eq!((user.uid, user.gid, user.groups.len()), (4711, 4711, 0));
+        let variables = user.variables().map(|(_, value)| value.to_owned());
+        assert_eq!(variables, ["/", "4711", "4711", "/bin/sh"]);
         assert_eq!(find("nobody", PASSWD, GROUP), None);
+    }
+
+    #[test]
+    fn missing_fields_have_the_usual_meaning() {
+        let user = find("few", PASSWD, GROUP).unwrap();
+        assert_eq!((user.home.as_str(), user.shell.as_str()), ("/", "/bin/sh"));
     }
 }

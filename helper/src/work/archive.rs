@@ -9,6 +9,10 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
 
+/// What apt writes whenever it reads its lists, and writes again where it is missing: tens of
+/// megabytes which no archive of a root needs.
+const APT_CACHES: &[&str] = &["var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin"];
+
 /// Nobody sets it: a cancelled job is killed.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
@@ -21,7 +25,8 @@ pub fn export(
     output: OwnedFd,
 ) -> Result<(), Failure> {
     let tree = work.directory(path)?;
-    let options = ExportOptions { source_date_epoch: epoch, root, exclude: &[], cancel: &NEVER };
+    let exclude = if root { APT_CACHES } else { &[] };
+    let options = ExportOptions { source_date_epoch: epoch, root, exclude, cancel: &NEVER };
     let output = File::from(output);
     let doing = || "cannot write the archive".to_owned();
     match compression {

@@ -70,10 +70,13 @@ impl Work<'_> {
                 let content = one(descriptors)?;
                 self.write_file(&text(path), *mode, *owner, content)?;
             }
-            Job::OpenFile { path } => {
+            Job::OpenFile { path, follow } => {
                 let path = text(path);
                 let doing = || format!("cannot open {path} of the root");
-                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+                let mut flags = OFlags::RDONLY | OFlags::NONBLOCK;
+                if !follow {
+                    flags |= OFlags::NOFOLLOW;
+                }
                 let file = self.open(&path, flags).doing(doing)?;
                 let meta = fstat(&file).doing(doing)?;
                 if !FileType::from_raw_mode(meta.st_mode).is_file() {

@@ -1,9 +1,12 @@
 //! Refreshing from an archive that misbehaves.
 
 use super::*;
+use crate::archive::checksum::Sha256;
+use crate::archive::date;
 use crate::archive::testing::Signer;
 use crate::archive::transport::tests::{Behaviour, Hasty, Server};
-use crate::config::Keyring;
+use crate::config::{ByHash, Keyring};
+use crate::event::What;
 use crate::operation::{CancelToken, run};
 
 pub(crate) fn source(uri: &str, suite: &str) -> ArchiveSource {
@@ -19,6 +22,7 @@ pub(crate) fn source(uri: &str, suite: &str) -> ArchiveSource {
         valid_until_max: None,
         by_hash: ByHash::Auto,
         origin: None,
+        presumed: false,
     }
 }
 
@@ -37,6 +41,18 @@ impl Archive {
             signer: Signer::new(),
             cache: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// Two sources of the host's apt for one suite: that of the distribution, and one of which
+    /// nobody knows whose it is, served below `/other`.
+    fn of_the_host(&self) -> [ArchiveSource; 2] {
+        let own = ArchiveSource { origin: Some("Test".into()), presumed: true, ..self.source() };
+        let other = ArchiveSource { uri: self.server.url("/other"), ..own.clone() };
+        [own, other]
+    }
+
+    fn serve_other(&self, file: &str, text: impl Into<Vec<u8>>) {
+        self.server.set(&format!("/other/dists/test/{file}"), Behaviour::File(text.into()));
     }
 
     fn source(&self) -> ArchiveSource {
@@ -75,6 +91,14 @@ impl Archive {
         source: ArchiveSource,
         refresh: Refresh,
     ) -> Result<(ArchiveState, Vec<String>)> {
+        self.refresh_all(&[source], refresh)
+    }
+
+    fn refresh_all(
+        &self,
+        sources: &[ArchiveSource],
+        refresh: Refresh,
+    ) -> Result<(ArchiveState, Vec<String>)> {
         let mut warnings = Vec::new();
         let state = run(
             CancelToken::new(),
@@ -93,7 +117,7 @@ impl Archive {
                     parallel: 4,
                     scope,
                 };
-                acquire.refresh(&[source], "amd64", refresh)
+                acquire.refresh(sources, "amd64", refresh)
             },
         )?;
         Ok((state, warnings))
@@ -210,6 +234,119 @@ fn a_source_of_another_origin_is_left_out() {
     let source = ArchiveSource { origin: Some("Debian".into()), ..archive.source() };
     let error = archive.refresh(source, Refresh::Always).unwrap_err();
     assert!(error.to_string().contains("no archive is left"), "{error}");
+}
+
+#[test]
+fn a_source_of_nobody_knows_whom_is_left_out_if_another_one_has_the_suite() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    let sources = archive.of_the_host();
+    let left_out = |why: &str| {
+        for refresh in [Refresh::Always, Refresh::Never] {
+            let (state, warnings) = archive.refresh_all(&sources, refresh).unwrap();
+            assert_eq!(state.suites.len(), 1, "{why}");
+            let url = archive.server.url("/other/dists/test/");
+            let told = |w: &String| w.starts_with(&format!("{url} is left out: "));
+            assert_eq!(warnings.iter().filter(|w| told(w)).count(), 1, "{warnings:?}");
+            assert!(refresh == Refresh::Never || warnings[0].contains(why), "{warnings:?}");
+        }
+    };
+    left_out("neither InRelease nor Release");
+    archive.server.set("/other/dists/test/InRelease", Behaviour::Fails(403, 1000, Vec::new()));
+    left_out("403");
+    let text = Archive::release(b"x", b"x", date::now()).replace("Origin: Test", "Origin: Else");
+    archive.serve_other("InRelease", Signer::new().sign_inline(&text));
+    left_out("not trusted");
+    archive.serve_other("InRelease", archive.signer.sign_inline(&text));
+    left_out("its Origin is \"Else\", not \"Test\"");
+    // It alone is not enough, whatever is wrong with it.
+    let alone = archive.refresh(sources[1].clone(), Refresh::Always).unwrap_err();
+    assert!(alone.to_string().contains("its Origin is \"Else\""), "{alone}");
+    assert!(alone.hint().unwrap().contains("archives"), "{alone:?}");
+    archive.server.remove("/other/dists/test/InRelease");
+    archive.server.remove("/debian/dists/test/InRelease");
+    assert!(archive.refresh_all(&sources, Refresh::Always).is_err());
+}
+
+#[test]
+fn another_sources_release_file_is_asked_for_again_only_if_it_has_changed() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    let text = Archive::release(b"x", b"x", date::now()).replace("Origin: Test", "Origin: Else");
+    archive.serve_other("InRelease", archive.signer.sign_inline(&text));
+    let sources = archive.of_the_host();
+    archive.refresh_all(&sources, Refresh::Always).unwrap();
+    archive.server.requests();
+    let within = Refresh::OlderThan(Duration::from_secs(600));
+    let (_, warnings) = archive.refresh_all(&sources, within).unwrap();
+    assert!(warnings[0].contains("left out"), "{warnings:?}");
+    assert!(archive.server.requests().is_empty());
+}
+
+#[test]
+fn a_source_that_was_the_distributions_is_never_just_left_out() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    let sources = archive.of_the_host();
+    // Its other keys sign what says that it is the distribution's.
+    let text = Archive::release(b"x", b"x", date::now());
+    archive.serve_other("InRelease", Signer::new().sign_inline(&text));
+    let error = archive.refresh_all(&sources, Refresh::Always).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Signature);
+    // It was verified once, and is broken or gone now.
+    let packed = gzip(PACKAGES.as_bytes());
+    let text = Archive::release(&packed, PACKAGES.as_bytes(), date::now());
+    archive.serve_other("InRelease", archive.signer.sign_inline(&text));
+    archive.serve_other("main/binary-amd64/Packages.gz", packed);
+    assert_eq!(archive.refresh_all(&sources, Refresh::Always).unwrap().0.suites.len(), 2);
+    archive.serve_other("InRelease", "<html>hello</html>");
+    assert!(archive.refresh_all(&sources, Refresh::Always).is_err());
+    archive.server.remove("/other/dists/test/InRelease");
+    let error = archive.refresh_all(&sources, Refresh::Always).unwrap_err();
+    assert!(error.to_string().contains("neither InRelease") && error.hint().is_some());
+}
+
+#[test]
+fn updates_and_security_are_never_left_out() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    let [own, other] = archive.of_the_host();
+    for (end, what) in [("security", "security updates"), ("updates", "updates")] {
+        let suite = format!("test-{end}");
+        let pocket = ArchiveSource { suite, presumed: false, ..other.clone() };
+        let error = archive.refresh_all(&[own.clone(), pocket], Refresh::Always).unwrap_err();
+        let hint = error.hint().unwrap();
+        assert!(hint.contains(&format!("nothing is made without its {what}")), "{hint}");
+        assert!(hint.contains("archives"), "{hint}");
+    }
+}
+
+#[test]
+fn a_source_whose_components_no_other_one_has_is_never_left_out() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    let [own, mut other] = archive.of_the_host();
+    other.components.push("contrib".into());
+    assert!(archive.refresh_all(&[own, other], Refresh::Always).is_err());
+}
+
+#[test]
+fn an_architecture_that_one_source_lacks_comes_from_the_others() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    let text = Archive::release(b"x", b"x", date::now())
+        .replace("amd64", "arm64")
+        .replace("Suite: test", "Suite: test-updates");
+    archive.server.set(
+        "/other/dists/test-updates/InRelease",
+        Behaviour::File(archive.signer.sign_inline(&text).into_bytes()),
+    );
+    let [own, other] = archive.of_the_host();
+    let updates = ArchiveSource { suite: "test-updates".into(), presumed: false, ..other };
+    let (state, warnings) = archive.refresh_all(&[own, updates], Refresh::Always).unwrap();
+    let indexes: Vec<_> = state.suites.iter().map(|suite| suite.indexes.len()).collect();
+    assert_eq!(indexes, [1, 0]);
+    assert!(warnings[0].contains("no packages for main on amd64"), "{warnings:?}");
 }
 
 #[test]

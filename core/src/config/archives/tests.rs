@@ -50,6 +50,8 @@ fn the_hosts_own_suite_is_what_the_host_has_without_backports() {
     );
     assert_eq!(config.archives[0].keyring, files("/d.gpg"));
     assert!(config.archives.iter().all(|source| source.origin.as_deref() == Some("Debian")));
+    let presumed: Vec<bool> = config.archives.iter().map(|source| source.presumed).collect();
+    assert_eq!(presumed, [true, false, false]);
     let checks: Vec<bool> = config.archives.iter().map(|s| s.check_valid_until).collect();
     assert_eq!(checks, [true, true, false]);
     assert_eq!(config.warnings, []);

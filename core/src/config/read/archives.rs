@@ -85,6 +85,7 @@ impl Values<'_> {
                             _ => ByHash::Auto,
                         },
                         origin: entry.text_at("origin").map(|(text, _)| text.to_owned()),
+                        presumed: false,
                     },
                     origin.clone(),
                 ));

@@ -126,7 +126,12 @@ pub(crate) const KEYS: &[Key] = &[
         "0",
         "Parallel jobs (`parallel=N`); 0 means as many as there are processors.",
     ),
-    key("build.profiles", Kind::List, "[]", "Build profiles, such as `nocheck`."),
+    key(
+        "build.profiles",
+        Kind::List,
+        "[]",
+        "Build profiles, such as `nocheck`; that one and `nodoc` set the word of `build.options` with their name, too.",
+    ),
     key("build.options", Kind::List, "[]", "Words of DEB_BUILD_OPTIONS, besides `parallel`."),
     key("build.environment", Kind::Map, "{}", "Environment variables of the build."),
     key(

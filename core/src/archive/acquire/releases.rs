@@ -1,0 +1,248 @@
+//! Release files: fetched, verified, compared with the one that was seen before, and stored.
+
+use super::{Acquire, Refresh};
+use crate::archive::date;
+use crate::archive::deb822;
+use crate::archive::release::Release;
+use crate::archive::signature::{Keys, unsigned};
+use crate::archive::state::{Lists, Seen, SignedFile, suite_url};
+use crate::archive::transport::{Small, Validators, read_small};
+use crate::archive::uri;
+use crate::config::ArchiveSource;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Largest Release file that is accepted, in bytes. Debian's have 200 kB.
+const RELEASE: u64 = 16 * 1024 * 1024;
+
+impl Acquire<'_> {
+    /// The verified Release file of a source.
+    ///
+    /// # Errors
+    /// Of whatever does not hold, unless nothing says that the source is the distribution's.
+    pub(super) fn release(&self, source: &ArchiveSource, refresh: Refresh) -> Result<Found> {
+        let mut claims = false;
+        let error = match self.verified(source, refresh, &mut claims) {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        // Others, such as a full disk or cancelling, have nothing to do with the source.
+        let of_source =
+            matches!(error.kind(), ErrorKind::Archive | ErrorKind::Signature | ErrorKind::Config);
+        match source.presumed && of_source && !claims && !self.was_of_the_distribution(source) {
+            true => Ok(Found::Unknown(error)),
+            false => Err(error),
+        }
+    }
+
+    /// Whether the newest Release file that was accepted from a source names the Origin that is
+    /// asked for.
+    fn was_of_the_distribution(&self, source: &ArchiveSource) -> bool {
+        let seen = self.lists.seen(source);
+        seen.is_some_and(|seen| match Fetched::load(&seen, self.lists) {
+            Ok(fetched) => fetched.claims(source),
+            Err(_) => true,
+        })
+    }
+
+    /// As [`Acquire::release`]; `claims` tells whether a file came that calls itself the
+    /// distribution's, verified or not.
+    fn verified(
+        &self,
+        source: &ArchiveSource,
+        refresh: Refresh,
+        claims: &mut bool,
+    ) -> Result<Found> {
+        let url = suite_url(source);
+        let shown = uri::redacted(&url);
+        let seen = self.lists.seen(source);
+        let now = date::now();
+        let ask = match (&seen, refresh) {
+            (_, Refresh::Always) | (None, Refresh::OlderThan(_)) => true,
+            (Some(seen), Refresh::OlderThan(age)) => !(0..=i64::try_from(age.as_secs())
+                .unwrap_or(i64::MAX))
+                .contains(&(now - seen.asked)),
+            (Some(_), Refresh::Never) => false,
+            (None, Refresh::Never) => {
+                let error = Error::new(
+                    ErrorKind::Archive,
+                    format!("there is no index of {shown} in the store, and none may be fetched"),
+                );
+                return Err(error.with_hint(
+                    "run `debmock update`, or set `refresh` to something else than `never`",
+                ));
+            }
+        };
+        let keys = match source.trusted {
+            true => None,
+            false => Some(Keys::load(&source.keyring, self.builtin_keys)?),
+        };
+        let mut fresh = None;
+        if ask {
+            let known =
+                seen.as_ref().filter(|seen| !matches!(seen.signed, SignedFile::Unsigned(_)));
+            fresh = self.fetch_release(&url, source, known.map(|seen| &seen.validators))?;
+        }
+        let taken = match (fresh, seen) {
+            (None, Some(seen)) => self.stored(&seen, &url, keys.as_ref(), ask)?,
+            (Some(fetched), seen) => {
+                *claims = fetched.claims(source);
+                let text = fetched.verify(&url, keys.as_ref())?;
+                let release = Release::parse(&text, &fetched.name(&url))?;
+                match seen {
+                    Some(seen) if seen.date > release.date() => {
+                        self.scope.warn(
+                            format!("{} is older than the one that was seen before; the newer one is used", fetched.name(&url)),
+                            Some("the mirror is behind or its servers are not in step".into()),
+                        );
+                        self.stored(&seen, &url, keys.as_ref(), true)?
+                    }
+                    _ => (release, fetched.store(self.lists)?, Some(fetched.validators)),
+                }
+            }
+            (None, None) => {
+                return Err(Error::new(ErrorKind::Archive, format!("{shown} has no Release file")));
+            }
+        };
+        let (release, signed, validators) = taken;
+        let foreign = source.origin.as_ref().is_some_and(|origin| release.origin() != origin);
+        if !foreign {
+            for warning in release.check(source, now)? {
+                self.scope.warn(warning, None);
+            }
+        }
+        if let Some(validators) = validators {
+            self.lists
+                .set_seen(source, &Seen { signed, validators, date: release.date(), asked: now })?;
+        }
+        Ok(match foreign {
+            true => Found::Foreign(release.origin().to_owned()),
+            false => Found::Verified(release, signed),
+        })
+    }
+
+    /// The Release file that the store has. It is verified again: keys may have changed.
+    fn stored(
+        &self,
+        seen: &Seen,
+        url: &str,
+        keys: Option<&Keys>,
+        asked: bool,
+    ) -> Result<(Release, SignedFile, Option<Validators>)> {
+        let fetched = Fetched::load(seen, self.lists)?;
+        let text = fetched.verify(url, keys)?;
+        let release = Release::parse(&text, &fetched.name(url))?;
+        Ok((release, seen.signed, asked.then(|| seen.validators.clone())))
+    }
+
+    /// Gets `InRelease`, else `Release` and `Release.gpg`; `None` if nothing has changed.
+    fn fetch_release(
+        &self,
+        url: &str,
+        source: &ArchiveSource,
+        known: Option<&Validators>,
+    ) -> Result<Option<Fetched>> {
+        let get = |name: &str, known| {
+            let url = format!("{url}{name}");
+            read_small(self.transport, self.scope, &url, RELEASE, known)
+        };
+        let missing = match get("InRelease", known)? {
+            Small::Unchanged => return Ok(None),
+            Small::Bytes(text, validators) => {
+                return Ok(Some(Fetched { text, proof: Proof::Inline, validators }));
+            }
+            Small::Missing(how) => how,
+        };
+        let (text, validators) = match get("Release", None)? {
+            Small::Bytes(text, validators) => (text, validators),
+            _ => {
+                let shown = uri::redacted(url);
+                return Err(Error::new(
+                    ErrorKind::Archive,
+                    format!("{shown} has neither InRelease nor Release: {missing}"),
+                )
+                .with_hint(format!(
+                    "check the archive's URI and whether it has the suite {:?}",
+                    source.suite
+                )));
+            }
+        };
+        let proof = match get("Release.gpg", None)? {
+            Small::Bytes(signature, _) => Proof::Detached(signature),
+            _ => Proof::None,
+        };
+        Ok(Some(Fetched { text, proof, validators }))
+    }
+}
+
+/// What became of the Release file of a source.
+pub(super) enum Found {
+    /// It is verified.
+    Verified(Release, SignedFile),
+    /// It is verified and names this Origin instead of the one that is asked for.
+    Foreign(String),
+    /// There is none that holds, and nothing says that the source is the distribution's.
+    Unknown(Error),
+}
+
+/// A Release file as it was fetched.
+struct Fetched {
+    text: Vec<u8>,
+    proof: Proof,
+    validators: Validators,
+}
+
+enum Proof {
+    Inline,
+    Detached(Vec<u8>),
+    None,
+}
+
+impl Fetched {
+    fn load(seen: &Seen, lists: &Lists) -> Result<Self> {
+        let (text, proof) = match seen.signed {
+            SignedFile::Inline(object) => (lists.read(object)?, Proof::Inline),
+            SignedFile::Unsigned(object) => (lists.read(object)?, Proof::None),
+            SignedFile::Detached { release, signature } => {
+                (lists.read(release)?, Proof::Detached(lists.read(signature)?))
+            }
+        };
+        Ok(Fetched { text, proof, validators: seen.validators.clone() })
+    }
+
+    /// Whether the text calls itself what `source` asks for. Without a verified signature that
+    /// proves nothing but who is meant.
+    fn claims(&self, source: &ArchiveSource) -> bool {
+        let Some(origin) = &source.origin else { return true };
+        let text = String::from_utf8_lossy(&self.text);
+        text.lines().any(|line| line.strip_prefix("Origin:").is_some_and(|o| o.trim() == origin))
+    }
+
+    fn name(&self, url: &str) -> String {
+        let name = if matches!(self.proof, Proof::Inline) { "InRelease" } else { "Release" };
+        format!("{}{name}", uri::redacted(url))
+    }
+
+    /// The text that is covered by a signature; without keys (a trusted source) all of it.
+    fn verify(&self, url: &str, keys: Option<&Keys>) -> Result<Vec<u8>> {
+        let name = self.name(url);
+        match (keys, &self.proof) {
+            (None, _) => deb822::strip_signature(&self.text, &name),
+            (Some(keys), Proof::Inline) => keys.verify_inline(&self.text, &name),
+            (Some(keys), Proof::Detached(signature)) => {
+                keys.verify_detached(&self.text, signature, &name).map(|()| self.text.clone())
+            }
+            (Some(_), Proof::None) => Err(unsigned(&name)),
+        }
+    }
+
+    fn store(&self, lists: &Lists) -> Result<SignedFile> {
+        let text = lists.put(&self.text)?;
+        Ok(match &self.proof {
+            Proof::Inline => SignedFile::Inline(text),
+            Proof::Detached(signature) => {
+                SignedFile::Detached { release: text, signature: lists.put(signature)? }
+            }
+            Proof::None => SignedFile::Unsigned(text),
+        })
+    }
+}
