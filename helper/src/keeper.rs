@@ -100,8 +100,14 @@ pub fn live(inherited: Inherited, open: &Open) -> ! {
 
 fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
     let mut warnings = Vec::new();
-    rustix::system::sethostname(open.hostname.as_bytes())
-        .isolating(|| format!("cannot set the host name {}", open.hostname))?;
+    if let Err(error) = rustix::system::sethostname(open.hostname.as_bytes()) {
+        // Filters of containers know this call as the real root's only.
+        let doing = format!("cannot set the host name {}", open.hostname);
+        if !open.accept_weak {
+            return Err(Failure::isolation(doing, error));
+        }
+        warnings.push(format!("{doing} ({error}): it is that of the surrounding container"));
+    }
     let tree = inherited.tree.try_clone().doing(|| "cannot copy a descriptor".into())?;
     let root = mounts::attach_root(tree)?;
     let bare = mounts::bare_copy(&root)?;

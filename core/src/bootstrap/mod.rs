@@ -76,6 +76,6 @@ pub fn provide(zone: &Arc<Zone>, config: &Config, scope: &Scope) -> Result<Layer
         Ok(Recipe { set, sources: sources_list(&state), epoch: config.source_date_epoch })
     })?;
     layer::provide(zone, &recipe.key(), scope, |place| {
-        native::make(zone, &recipe, &archives, place, scope)
+        native::make(zone, &recipe, &archives, place, config.isolation.accept_weak, scope)
     })
 }

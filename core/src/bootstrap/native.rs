@@ -23,12 +23,14 @@ use std::time::{Duration, Instant};
 /// Lines of the log that an error repeats.
 const LAST_LINES: usize = 15;
 
-/// Fills the empty tree at `place` with the packages of `recipe`.
+/// Fills the empty tree at `place` with the packages of `recipe`; `accept_weak` is that of
+/// [`SessionOptions`].
 pub fn make(
     zone: &Arc<Zone>,
     recipe: &Recipe,
     archives: &Archives<'_>,
     place: &Place,
+    accept_weak: bool,
     scope: &Scope,
 ) -> Result<()> {
     let options = SessionOptions {
@@ -36,7 +38,7 @@ pub fn make(
         files: Vec::new(),
         hostname: "debmock".into(),
         binds: Vec::new(),
-        accept_weak: false,
+        accept_weak,
     };
     let session = Session::open(zone, options, Vec::new(), scope)?;
     let (log, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;

@@ -201,7 +201,7 @@ impl Buildroot {
             files: files::session_files(&isolation.hostname, access.network)?,
             hostname: isolation.hostname.clone(),
             binds: binds.collect(),
-            accept_weak: false,
+            accept_weak: isolation.accept_weak,
         };
         Session::open(&self.zone, options, locks, scope)
     }

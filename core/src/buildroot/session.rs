@@ -129,7 +129,8 @@ impl Session {
         let request = Request::Open(Box::new(open));
         let channel = zone.helper().request(&request, &[theirs.as_fd()])?;
         drop(theirs);
-        match channel.reply()?.0 {
+        let (reply, _) = channel.reply().map_err(|error| explain_weak(error.into()))?;
+        match reply {
             Reply::Opened { session, warnings } => {
                 for warning in warnings {
                     scope.warn(warning, None);
@@ -363,6 +364,20 @@ impl Drop for Session {
         if let Ok(channel) = self.zone.helper().request(&request, &[]) {
             let _ = channel.done();
         }
+    }
+}
+
+/// What a surrounding container forbids the config may do without.
+fn explain_weak(error: Error) -> Error {
+    let masked = ["cannot mount /proc", "cannot mount /sys", "cannot set the host name"];
+    let refused = error.kind() == ErrorKind::Isolation
+        && masked.iter().any(|words| error.message().starts_with(words));
+    match refused {
+        true => error.with_hint(
+            "a surrounding container forbids it: start that with more rights, or set \
+             isolation.accept_weak = true to go on with less isolation",
+        ),
+        false => error,
     }
 }
 

@@ -366,6 +366,7 @@ impl<'a> Values<'a> {
             root_ids,
             hostname: self.checked("isolation.hostname", "a host name", is_hostname)?,
             binds: self.binds()?,
+            accept_weak: self.flag("isolation.accept_weak").unwrap_or(false),
         })
     }
 

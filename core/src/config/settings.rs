@@ -199,6 +199,9 @@ pub struct Isolation {
     pub hostname: String,
     /// What of the host is visible inside.
     pub binds: Vec<Bind>,
+    /// Whether a weaker `/proc` or `/sys` is taken, with a warning, where a surrounding container
+    /// allows no other.
+    pub accept_weak: bool,
 }
 
 /// Which namespaces, and as whom.

@@ -406,6 +406,7 @@ fn another(key: &schema::Key) -> &'static str {
             schema::Kind::List => "[\"x\"]",
             schema::Kind::Map => "{x = \"y\"}",
             schema::Kind::Text => "\"x\"",
+            schema::Kind::Bool => "true",
             _ => "7",
         },
     }

@@ -178,6 +178,12 @@ pub(crate) const KEYS: &[Key] = &[
         "Directories and files of the host that are visible inside the root.",
     ),
     key(
+        "isolation.accept_weak",
+        Kind::Bool,
+        "false",
+        "Go on, with a warning, where a surrounding container forbids a new `/proc` or `/sys` or the host name: roots then see the container's `/proc` and host name, and an empty `/sys`.",
+    ),
+    key(
         "limits.memory",
         Kind::Size,
         "0",
