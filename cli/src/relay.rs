@@ -273,14 +273,14 @@ struct Outward {
 }
 
 impl Outward {
-    /// Reads once and writes it; closes when either side has ended.
-    fn pump(&mut self) -> Result<()> {
-        let Some(from) = &mut self.from else { return Ok(()) };
+    /// Reads once and writes it; how many bytes. Closes when either side has ended.
+    fn pump(&mut self) -> Result<usize> {
+        let Some(from) = &mut self.from else { return Ok(0) };
         let mut buffer = [0; 64 * 1024];
         match from.read(&mut buffer) {
             Ok(0) => self.from = None,
             Ok(count) => match write_all(&mut self.to, &buffer[..count]) {
-                Ok(()) => {}
+                Ok(()) => return Ok(count),
                 // The command learns it as it would without us.
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => self.from = None,
                 Err(error) => {
@@ -291,21 +291,16 @@ impl Outward {
             // How a terminal without anybody on the other side reads.
             Err(_) => self.from = None,
         }
-        Ok(())
+        Ok(0)
     }
 
-    /// Moves what is left. A background process that keeps the stream open does not hold us.
+    /// Moves what is there now. A background process that goes on writing does not hold us.
     fn drain(&mut self) -> Result<()> {
-        while let Some(from) = &self.from {
-            let mut set = [PollFd::new(from, PollFlags::IN)];
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            match poll(&mut set, Some(&now)) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(Error::io("cannot wait for the command", error)),
-            }
-            self.pump()?;
+        let Some(from) = &self.from else { return Ok(()) };
+        // A terminal without anybody on the other side has nothing to say.
+        let mut left = rustix::io::ioctl_fionread(from).unwrap_or(0);
+        while left > 0 && self.from.is_some() {
+            left = left.saturating_sub(self.pump()? as u64);
         }
         Ok(())
     }

@@ -73,6 +73,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Scope {
     shared: Arc<Shared>,
     cancel: CancelToken,
+    /// Sees every event before it is queued.
+    witness: Option<Arc<dyn Fn(&What) + Send + Sync>>,
 }
 
 impl Scope {
@@ -85,7 +87,7 @@ impl Scope {
             arrived: Condvar::new(),
             signal,
         };
-        Scope { shared: Arc::new(shared), cancel }
+        Scope { shared: Arc::new(shared), cancel, witness: None }
     }
 
     /// A scope whose events nobody reads, for calls that are short or that report otherwise.
@@ -93,6 +95,12 @@ impl Scope {
         let scope = Scope::new(CancelToken::new(), Weak::new());
         lock(&scope.shared.queue).closed = true;
         scope
+    }
+
+    /// This scope, with somebody who sees every event of it first: a log that must not depend on
+    /// whether anybody reads events.
+    pub(crate) fn witnessed(&self, witness: impl Fn(&What) + Send + Sync + 'static) -> Self {
+        Scope { witness: Some(Arc::new(witness)), ..self.clone() }
     }
 
     /// The token that stops this operation.
@@ -111,6 +119,9 @@ impl Scope {
 
     /// Sends an event.
     pub fn emit(&self, what: What) {
+        if let Some(witness) = &self.witness {
+            witness(&what);
+        }
         let mut queue = lock(&self.shared.queue);
         if queue.closed {
             return;

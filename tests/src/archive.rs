@@ -74,6 +74,8 @@ pub enum Lie {
     SourceFilename(String),
     /// `Sources` has that directory for each source, such as `../../etc`.
     SourceDirectory(String),
+    /// `Sources` has that version for each source, such as `1:/../../etc`.
+    SourceVersion(String),
     /// `Sources` has other hashes for the files of each source than their bytes have.
     SourceHash,
     /// One byte of each index file is flipped after the Release file was written.
@@ -401,6 +403,13 @@ impl ArchiveBuilder {
                     // the same size, so that it is the hash that tells
                     Lie::SourceHash => files.iter_mut().for_each(|f| f.1.reverse()),
                     _ => {}
+                }
+            }
+            for lie in &self.lies {
+                if let Lie::SourceVersion(other) = lie {
+                    fields.iter_mut().filter(|(name, _)| name == "Version").for_each(|field| {
+                        field.1.clone_from(other);
+                    });
                 }
             }
             fields.push(("Directory".into(), directory));

@@ -88,6 +88,7 @@ fn sources_of_an_archive_that_lies_are_refused() {
         (Lie::SourceHash, ErrorKind::Archive),
         (Lie::SourceFilename("../../secret".into()), ErrorKind::Archive),
         (Lie::SourceDirectory("../../../etc".into()), ErrorKind::Archive),
+        (Lie::SourceVersion("1:/../../../secret".into()), ErrorKind::Archive),
     ] {
         let sound = or_skip!(tiny_archive()).source(greeter().build());
         let rig = or_skip!(Rig::new(&sound.lie(lie.clone())));

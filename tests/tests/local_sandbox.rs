@@ -251,6 +251,16 @@ fn processes_end_with_the_session_and_orphans_are_reaped() {
 }
 
 #[test]
+fn a_background_process_that_goes_on_printing_holds_nobody() {
+    for (name, drive) in or_skip!(everywhere()) {
+        let endless = "(while :; do echo more; done) & echo first; exit 3";
+        let said = drive.steps(&["run", "root", endless]).succeeded();
+        assert_eq!(said.of("exit"), ["3"], "{name}");
+        assert!(said.of("out").contains(&"first"), "{name}");
+    }
+}
+
+#[test]
 fn odd_hosts_get_the_same() {
     for (_, drive) in or_skip!(everywhere()) {
         for odd in ["ignore-sigchld", "odd-process"] {

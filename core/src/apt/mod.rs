@@ -93,8 +93,8 @@ impl<'a> Apt<'a> {
     /// Remembers in this directory of the host what apt chose for a set of build dependencies, so
     /// that the same question about the same root and the same index files is asked once.
     #[must_use]
-    pub fn remember_in(mut self, plans: &Path) -> Self {
-        self.plans = Some(plans.to_owned());
+    pub fn remember_in(mut self, plans: Option<&Path>) -> Self {
+        self.plans = plans.map(Path::to_owned);
         self
     }
 

@@ -9,7 +9,7 @@ use super::deb822::{Paragraph, paragraphs};
 use super::relation::Relations;
 use super::state::{ArchiveState, IndexFile};
 use super::uri;
-use super::version;
+use super::version::{self, Version};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use memchr::memchr;
 use std::ops::Range;
@@ -472,6 +472,14 @@ fn entry(
             format!("the index entry of the source {name} has no usable {what}"),
         )
     };
+    // Policy sections 5.6.1 and 5.6.12. Both become parts of paths in the store.
+    let plain =
+        name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"+-.".contains(&c));
+    if !plain || name.starts_with('.') {
+        return Err(bad("Package"));
+    }
+    let version = Version::parse(paragraph.text_of("Version"))
+        .map_err(|error| bad("Version").with_source(error))?;
     let directory = paragraph.text_of("Directory");
     if directory.split('/').any(|part| part == "..") {
         return Err(bad("Directory"));
@@ -483,7 +491,7 @@ fn entry(
     }
     Ok(SourceEntry {
         name: name.to_owned(),
-        version: paragraph.text_of("Version").to_owned(),
+        version: version.to_string(),
         directory: uri::join(&state.suites[suite].source.uri, &uri::encode(directory)),
         suite,
         files,

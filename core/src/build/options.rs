@@ -63,6 +63,29 @@ impl SourceSpec {
         }
         Ok(SourceSpec::Package { name: name.to_owned(), version })
     }
+
+    /// A file name for what was asked for, as long as the source itself is unknown.
+    pub(super) fn label(&self) -> String {
+        let last = |path: &str| path.trim_end_matches('/').rsplit('/').next().map(str::to_owned);
+        let label = match self {
+            SourceSpec::Package { name, version: None } => Some(name.clone()),
+            SourceSpec::Package { name, version: Some(version) } => {
+                let (_, version) = version.split_once(':').unwrap_or(("", version));
+                Some(format!("{name}_{version}"))
+            }
+            SourceSpec::Dsc(location) => {
+                last(location).map(|name| name.trim_end_matches(".dsc").to_owned())
+            }
+            SourceSpec::Directory(path) => std::path::absolute(path)
+                .ok()
+                .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())),
+        };
+        let plain = |name: &String| {
+            let fits = |c: char| c.is_ascii_alphanumeric() || "+-._~".contains(c);
+            !name.starts_with('.') && !name.is_empty() && name.chars().all(fits)
+        };
+        label.filter(plain).unwrap_or_else(|| "source".to_owned())
+    }
 }
 
 impl fmt::Display for SourceSpec {

@@ -15,6 +15,7 @@ use crate::operation::Scope;
 use crate::state::{LogFile, Stages};
 use crate::store::debs::Debs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// What a build works with.
@@ -30,8 +31,9 @@ pub struct Workshop<'a> {
     pub debs: &'a Debs,
     /// Where source packages of the archive are kept for later builds.
     pub sources: &'a Path,
-    /// Where it is remembered what apt chose.
-    pub plans: &'a Path,
+    /// Where it is remembered what apt chose. Only for a root that nobody has changed: apt itself
+    /// may be changed in others.
+    pub plans: Option<&'a Path>,
     /// The host's network.
     pub transport: &'a dyn Transport,
     /// How packages are built.
@@ -47,7 +49,7 @@ pub struct Rebuild {
     options: RebuildOptions,
     results: Results,
     build_log: LogFile,
-    root_log: LogFile,
+    root_log: Arc<LogFile>,
     stages: Stages,
     record: BuildResult,
     started: Instant,
@@ -61,23 +63,28 @@ impl Rebuild {
     /// [`crate::ErrorKind::ResultDir`] if results cannot be written there.
     pub fn new(options: RebuildOptions) -> Result<Self> {
         options.check()?;
-        let results = Results::open(&options.resultdir)?;
+        let results = Results::open(&options.resultdir, &options.source.label())?;
         let build_log = LogFile::create(&results.aside("build.log"), Log::Build)?;
-        let root_log = LogFile::create(&results.aside("root.log"), Log::Root)?;
+        let root_log = Arc::new(LogFile::create(&results.aside("root.log"), Log::Root)?);
         let stages = Stages::create(&results.aside("state.log"))?;
         let record = BuildResult::new(SystemTime::now());
         let started = Instant::now();
         Ok(Rebuild { options, results, build_log, root_log, stages, record, started })
     }
 
-    /// The log of what happens to the root.
-    pub fn root_log(&self) -> &LogFile {
-        &self.root_log
-    }
-
-    /// The record of stages, for those that come before [`Rebuild::run`].
-    pub fn stages(&self) -> &Stages {
-        &self.stages
+    /// Runs what comes before [`Rebuild::run`] as a stage of this build; what happens to the root
+    /// goes to its log.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn prepare<T>(
+        &self,
+        scope: &Scope,
+        name: &str,
+        work: impl FnOnce(&Scope) -> Result<T>,
+    ) -> Result<T> {
+        let scope = self.root_log.listen(scope);
+        self.stages.stage(&scope, "prepare", name, || work(&scope))
     }
 
     /// The options.
@@ -114,7 +121,7 @@ impl Rebuild {
         self.record.fail(&error, &self.stages);
         self.record.finish(self.started, &self.stages);
         // Without a place the logs are gone, but the failure of the build itself is what matters.
-        let Ok(Some(folder)) = self.results.publish(&mut self.record, &[]) else { return error };
+        let Ok(folder) = self.results.publish(&mut self.record, &[]) else { return error };
         let log = match self.stages.failed().as_deref() {
             Some("pack" | "unpack" | "build" | "collect") => "build.log",
             _ => "root.log",

@@ -28,14 +28,15 @@ const ASIDE: &str = ".debmock-result.";
 pub(super) struct Results {
     /// The directory beside; removed when this is dropped.
     beside: TempDir,
-    /// Where they go; unknown as long as the source is.
-    target: Option<PathBuf>,
+    /// Where they go; named after what was asked for as long as the source is unknown.
+    target: PathBuf,
     below: Option<PathBuf>,
 }
 
 impl Results {
-    /// Makes sure that results can be written.
-    pub(super) fn open(place: &ResultDir) -> Result<Self> {
+    /// Makes sure that results can be written. Until [`Results::name`] tells more, a directory
+    /// below another one is called `label`.
+    pub(super) fn open(place: &ResultDir, label: &str) -> Result<Self> {
         let refused = |error: io::Error, path: &Path| {
             Error::io(format!("cannot write results to {}", path.display()), error)
                 .with_kind(ErrorKind::ResultDir)
@@ -45,7 +46,7 @@ impl Results {
         let (parent, target, below) = match place {
             ResultDir::Below(folder) => {
                 let folder = absolute(folder)?;
-                (folder.clone(), None, Some(folder))
+                (folder.clone(), folder.join(label), Some(folder))
             }
             ResultDir::Exactly(folder) => {
                 let folder = absolute(folder)?;
@@ -54,7 +55,7 @@ impl Results {
                     true => folder.clone(),
                     false => folder.parent().unwrap_or(Path::new("/")).to_owned(),
                 };
-                (parent, Some(folder), None)
+                (parent, folder, None)
             }
         };
         fs::create_dir_all(&parent).map_err(|error| refused(error, &parent))?;
@@ -76,23 +77,18 @@ impl Results {
 
     /// Tells the name of what is built, which the result directory may be named after.
     pub(super) fn name(&mut self, source: &str, version: &str) {
-        if let (None, Some(below)) = (&self.target, &self.below) {
+        if let Some(below) = self.below.take() {
             let version = version.split_once(':').map_or(version, |(_, rest)| rest);
-            self.target = Some(below.join(format!("{source}_{version}")));
+            self.target = below.join(format!("{source}_{version}"));
         }
     }
 
-    /// Gives the logs, the record and `files` their place, which is returned. `None` if the
-    /// source, and with it the place, never became known.
+    /// Gives the logs, the record and `files` their place, which is returned.
     ///
     /// # Errors
     /// [`ErrorKind::ResultDir`].
-    pub(super) fn publish(
-        &self,
-        record: &mut BuildResult,
-        files: &[PathBuf],
-    ) -> Result<Option<PathBuf>> {
-        let Some(target) = self.target.clone() else { return Ok(None) };
+    pub(super) fn publish(&self, record: &mut BuildResult, files: &[PathBuf]) -> Result<PathBuf> {
+        let target = self.target.clone();
         let folder = self.beside.path();
         let present = |name: &&&str| folder.join(name).is_file();
         record.logs = LOGS.iter().filter(present).map(|name| (*name).to_owned()).collect();
@@ -120,10 +116,13 @@ impl Results {
             if new.is_some() && take_place(folder, &target).is_ok() {
                 return Ok(());
             }
-            move_into(folder, &target)
+            // A build that failed does not take away what an earlier one gave.
+            let replaced =
+                if files.is_empty() { Vec::new() } else { earlier_files(&target.join(RECORD)) };
+            move_into(folder, &target, &replaced)
         };
         move_all().map_err(|error| error.with_kind(ErrorKind::ResultDir))?;
-        Ok(Some(target))
+        Ok(target)
     }
 }
 
@@ -142,9 +141,8 @@ fn entries(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Replaces the earlier result in an existing directory.
-fn move_into(folder: &Path, target: &Path) -> Result<()> {
-    let old = earlier_files(&target.join(RECORD));
+/// Replaces logs, record and the files `old` in an existing directory.
+fn move_into(folder: &Path, target: &Path, old: &[String]) -> Result<()> {
     remove_if_there(&target.join(RECORD))?;
     for name in old.iter().map(String::as_str).chain(LOGS.iter().copied()) {
         remove_if_there(&target.join(name))?;
@@ -206,14 +204,14 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let place = ResultDir::Below(home.path().join("results"));
         for (file, before) in [("a.deb", None), ("b.deb", Some("mine"))] {
-            let mut results = Results::open(&place).unwrap();
+            let mut results = Results::open(&place, "x").unwrap();
             results.name("x", "1:2-3");
             let (mut record, files) = result(&results, file);
             let target = home.path().join("results/x_2-3");
             if let Some(mine) = before {
                 fs::write(target.join(mine), "").unwrap();
             }
-            assert_eq!(results.publish(&mut record, &files).unwrap(), Some(target.clone()));
+            assert_eq!(results.publish(&mut record, &files).unwrap(), target);
             drop(results);
             let mut wanted = vec![file, "build.log", "result.json"];
             wanted.extend(before);
@@ -229,20 +227,36 @@ mod tests {
         fs::write(home.path().join("file"), "").unwrap();
         for place in ["file", "file/below"] {
             let place = ResultDir::Exactly(home.path().join(place));
-            let error = Results::open(&place).unwrap_err();
+            let error = Results::open(&place, "x").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ResultDir);
             assert!(error.hint().is_some());
         }
     }
 
     #[test]
-    fn without_a_source_nothing_appears() {
+    fn without_a_source_the_logs_are_where_they_were_asked_for() {
         let home = tempfile::tempdir().unwrap();
-        let results = Results::open(&ResultDir::Below(home.path().to_owned())).unwrap();
-        let (mut record, files) = result(&results, "a.deb");
-        assert_eq!(results.publish(&mut record, &files).unwrap(), None);
+        let results = Results::open(&ResultDir::Below(home.path().to_owned()), "x").unwrap();
+        let (mut record, _) = result(&results, "a.deb");
+        assert_eq!(results.publish(&mut record, &[]).unwrap(), home.path().join("x"));
         drop(results);
-        assert!(listing(home.path()).is_empty());
+        assert_eq!(listing(&home.path().join("x")), ["build.log", "result.json"]);
+    }
+
+    #[test]
+    fn a_failure_keeps_what_an_earlier_build_gave() {
+        let home = tempfile::tempdir().unwrap();
+        let place = ResultDir::Exactly(home.path().join("out"));
+        let results = Results::open(&place, "x").unwrap();
+        let (mut record, files) = result(&results, "a.deb");
+        results.publish(&mut record, &files).unwrap();
+        let results = Results::open(&place, "x").unwrap();
+        fs::write(results.aside("build.log"), "failed").unwrap();
+        let mut record = BuildResult::new(SystemTime::now());
+        results.publish(&mut record, &[]).unwrap();
+        let out = home.path().join("out");
+        assert_eq!(listing(&out)[..2], ["a.deb", "build.log"]);
+        assert_eq!(fs::read(out.join("build.log")).unwrap(), b"failed");
     }
 
     #[test]
@@ -250,7 +264,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let left = home.path().join(format!("{ASIDE}999999999.x"));
         fs::create_dir(&left).unwrap();
-        let results = Results::open(&ResultDir::Below(home.path().to_owned())).unwrap();
+        let results = Results::open(&ResultDir::Below(home.path().to_owned()), "x").unwrap();
         assert!(!left.exists() && results.beside.path().exists());
     }
 }

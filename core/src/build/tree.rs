@@ -149,12 +149,19 @@ fn from_archive(
         scope,
     };
     let indexes = acquire.source_indexes(workshop.archive)?;
-    let wanted = [Some(version.as_str()), None];
-    let entry = wanted.into_iter().find_map(|wanted| {
-        let entry = find_source(workshop.archive, &indexes, name, wanted).ok()?;
-        entry.files.iter().any(|(file, ..)| is_tarball(file, stem)).then_some(entry)
-    });
-    let Some(entry) = entry else {
+    let mut found = None;
+    for wanted in [Some(version.as_str()), None] {
+        match find_source(workshop.archive, &indexes, name, wanted) {
+            Ok(entry) if entry.files.iter().any(|(file, ..)| is_tarball(file, stem)) => {
+                found = Some(entry);
+                break;
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Source => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let Some(entry) = found else {
         return Err(Error::new(
             ErrorKind::Source,
             format!("there is no {stem}.orig.tar.* beside the directory nor in the archive"),

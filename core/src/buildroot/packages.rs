@@ -75,7 +75,7 @@ impl Buildroot {
         let joined = self.current();
         let cleanup = options.cleanup_after.unwrap_or(self.config.build.cleanup_after);
         let rebuild = Rebuild::new(options)?;
-        let prepared = || {
+        let prepared = rebuild.prepare(scope, &self.name, |scope| {
             let archives = Archives::open(&self.config, self.zone.places(), scope)?;
             let session = match &joined {
                 Some(session) => session.clone(),
@@ -83,13 +83,17 @@ impl Buildroot {
             };
             let state = self.state_for(rebuild.options(), &archives, scope)?;
             Ok((archives, session, state))
-        };
-        let (archives, session, state) = match prepared() {
+        });
+        let (archives, session, state) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Err(rebuild.abandon(error)),
         };
-        let shelves = self.shelves();
+        let mut shelves = self.shelves();
+        if joined.is_none() {
+            shelves.plans = self.plans()?;
+        }
         let result = rebuild.run(&self.workshop(&archives, &session, &state, &shelves), scope);
+        let locks = session.locks();
         drop(session);
         let wanted = match cleanup {
             CleanupAfter::Always => true,
@@ -97,8 +101,12 @@ impl Buildroot {
             CleanupAfter::Never => false,
         };
         if wanted && joined.is_none() {
-            // The packages are there: what is left of the root is no reason to fail.
-            if let Err(error) = self.clean(&Scope::quiet()) {
+            // Nobody gets in between: whoever waits for the root finds it clean. The packages are
+            // there: what is left of the root is no reason to fail.
+            let cleaned = self.refuse_if_open("clean").and_then(|()| {
+                locks.iter().try_for_each(|lock| self.start_over(lock, &Scope::quiet()))
+            });
+            if let Err(error) = cleaned {
                 scope.warn(format!("the root keeps what the build left: {error}"), None);
             }
         }
@@ -140,7 +148,14 @@ impl Buildroot {
 
     fn shelves(&self) -> Shelves {
         let cache = &self.zone.places().cache;
-        Shelves { sources: cache.join("sources/v1"), plans: cache.join("lists/v1/plans") }
+        Shelves { sources: cache.join("sources/v1"), plans: None }
+    }
+
+    /// Where it is kept what apt chose in this root without changes. Another root may hold another
+    /// apt, which is not asked to speak for this one.
+    fn plans(&self) -> Result<Option<PathBuf>> {
+        let folder = self.zone.places().cache.join("lists/v1/plans");
+        Ok(self.base()?.map(|base| folder.join(base.layer)))
     }
 
     fn workshop<'a>(
@@ -156,7 +171,7 @@ impl Buildroot {
             lists: archives.lists(),
             debs: archives.debs(),
             sources: &shelves.sources,
-            plans: &shelves.plans,
+            plans: shelves.plans.as_deref(),
             transport: archives.transport(),
             config: &self.config.build,
             suite: self.config.suite.as_str(),
@@ -169,6 +184,6 @@ impl Buildroot {
 struct Shelves {
     /// Source packages of the archive.
     sources: PathBuf,
-    /// What apt answered before.
-    plans: PathBuf,
+    /// What apt answered before, for a root without changes.
+    plans: Option<PathBuf>,
 }

@@ -90,6 +90,24 @@ impl Buildroot {
     }
 
     fn scrub_layers(&self, scope: &Scope) -> Result<()> {
+        for layer in self.zone.list(Place::layer("."))? {
+            if !is_tree(&layer) {
+                continue;
+            }
+            // Whoever makes it holds its lock until a buildroot stands on it, so that only now it
+            // is certain who does.
+            let key = layer.strip_prefix(MAKING).unwrap_or(&layer);
+            match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
+                Ok(_lock) if self.layers_in_use()?.contains(&layer) => {}
+                Ok(_lock) => self.zone.remove(Place::layer(layer), scope)?,
+                Err(error) if error.kind() == ErrorKind::Locked => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn layers_in_use(&self) -> Result<Vec<String>> {
         let mut used = Vec::new();
         for name in self.zone.list(Place::root("."))? {
             let record = Place::root(format!("{name}/base.json"));
@@ -99,19 +117,7 @@ impl Buildroot {
                 used.push(base.layer);
             }
         }
-        for layer in self.zone.list(Place::layer("."))? {
-            if used.contains(&layer) || !is_tree(&layer) {
-                continue;
-            }
-            // Whoever makes or is about to use it holds its lock.
-            let key = layer.strip_prefix(MAKING).unwrap_or(&layer);
-            match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
-                Ok(_lock) => self.zone.remove(Place::layer(layer), scope)?,
-                Err(error) if error.kind() == ErrorKind::Locked => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        Ok(used)
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Session {
     keeper: Keeper,
     number: u32,
     zone: Arc<Zone>,
-    _locks: Vec<Held>,
+    locks: Vec<Arc<Held>>,
 }
 
 /// A program to run inside.
@@ -136,7 +136,12 @@ impl Session {
                     scope.warn(warning, None);
                 }
                 let zone = Arc::clone(zone);
-                Ok(Session { keeper, number: session, zone, _locks: locks })
+                Ok(Session {
+                    keeper,
+                    number: session,
+                    zone,
+                    locks: locks.into_iter().map(Arc::new).collect(),
+                })
             }
             other => Err(unexpected(&other).into()),
         }
@@ -145,6 +150,11 @@ impl Session {
     /// The zone that it belongs to.
     pub fn zone(&self) -> &Arc<Zone> {
         &self.zone
+    }
+
+    /// Its locks, for those who have something to do right after its end.
+    pub(super) fn locks(&self) -> Vec<Arc<Held>> {
+        self.locks.clone()
     }
 
     /// Starts a program.
@@ -231,9 +241,7 @@ impl Session {
                 break exit;
             }
         };
-        // What is in the pipe belongs to the program; a background process that keeps it open
-        // does not hold us.
-        while lines.poll_output(Duration::ZERO)? && lines.read(&mut sink)? {}
+        lines.drain(&mut sink)?;
         lines.finish(&mut sink)?;
         Ok(exit)
     }
@@ -461,22 +469,24 @@ impl Lines {
         Ok((ready.get(1).copied().unwrap_or(false), ready[0]))
     }
 
-    fn poll_output(&self, wait: Duration) -> Result<bool> {
-        if !self.open {
-            return Ok(false);
+    /// Reads what is in the pipe now. It belongs to the program that has ended; a background
+    /// process that goes on writing does not hold us.
+    fn drain(&mut self, sink: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut left =
+            rustix::io::ioctl_fionread(&self.output).doing(|| "cannot read output".into())?;
+        while left > 0 && self.open {
+            left = left.saturating_sub(self.read(sink)? as u64);
         }
-        let mut set = [PollFd::new(&self.output, PollFlags::IN)];
-        poll_for(&mut set, wait)?;
-        Ok(!set[0].revents().is_empty())
+        Ok(())
     }
 
-    /// Reads once; false at the end.
-    fn read(&mut self, sink: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<bool> {
+    /// Reads once; how many bytes.
+    fn read(&mut self, sink: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<usize> {
         let mut buffer = [0; 32 * 1024];
         let count = self.output.read(&mut buffer).doing(|| "cannot read output".into())?;
         if count == 0 {
             self.open = false;
-            return Ok(false);
+            return Ok(0);
         }
         self.rest.extend_from_slice(&buffer[..count]);
         let mut from = 0;
@@ -489,7 +499,7 @@ impl Lines {
             from = self.rest.len();
         }
         self.rest.drain(..from);
-        Ok(true)
+        Ok(count)
     }
 
     fn finish(&mut self, sink: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {

@@ -1,13 +1,13 @@
 //! Log files: each line goes to the file first and becomes an event afterwards.
 
 use crate::error::{IoContext, Result};
-use crate::event::Log;
+use crate::event::{Log, What};
 use crate::operation::Scope;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Lines at the end of a log that are kept for error messages.
 const TAIL: usize = 200;
@@ -61,23 +61,39 @@ impl LogFile {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let text = String::from_utf8_lossy(line);
-        {
-            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(file) = &mut inner.file {
-                // One write for each line: what the build printed before a crash is in the file.
-                let bytes = [line, b"\n"].concat();
-                file.write_all(&bytes).doing(|| {
-                    let path = self.path.as_deref().unwrap_or(Path::new("a log"));
-                    format!("cannot write {}", path.display())
-                })?;
-            }
-            if inner.tail.len() == TAIL {
-                inner.tail.pop_front();
-            }
-            inner.tail.push_back(text.chars().take(TAIL_LINE).collect());
-        }
+        self.keep(line, &text)?;
         scope.line(self.log, text);
         Ok(())
+    }
+
+    fn keep(&self, line: &[u8], text: &str) -> Result<()> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &mut inner.file {
+            // One write for each line: what the build printed before a crash is in the file.
+            let bytes = [line, b"\n"].concat();
+            file.write_all(&bytes).doing(|| {
+                let path = self.path.as_deref().unwrap_or(Path::new("a log"));
+                format!("cannot write {}", path.display())
+            })?;
+        }
+        if inner.tail.len() == TAIL {
+            inner.tail.pop_front();
+        }
+        inner.tail.push_back(text.chars().take(TAIL_LINE).collect());
+        Ok(())
+    }
+
+    /// `scope`, with the lines of this log that others send as events kept here too.
+    pub fn listen(self: &Arc<Self>, scope: &Scope) -> Scope {
+        let log = Arc::clone(self);
+        scope.witnessed(move |what| {
+            if let What::LogLine { log: of, text } = what
+                && *of == log.log
+            {
+                // What cannot be written here fails the next line that is written by name.
+                let _ = log.keep(text.as_bytes(), text);
+            }
+        })
     }
 
     /// The last `count` lines.
