@@ -3,6 +3,7 @@
 //! A layer is made aside and renamed into place: it appears complete or not at all. Its lock sees
 //! to it that the same key is never made twice at the same time; who waits finds it made.
 
+use super::zone::LAYER_LOCK;
 use super::{Held, Zone};
 use crate::error::Result;
 use crate::operation::Scope;
@@ -60,7 +61,7 @@ pub fn provide(
     scope: &Scope,
     make: impl FnOnce(&Place) -> Result<()>,
 ) -> Result<Layer> {
-    let lock_name = format!("layer.{}", key.as_str());
+    let lock_name = format!("{LAYER_LOCK}{}", key.as_str());
     let boot = boot_id();
     let exists = || {
         let read = |file| zone.read(Place::layer(format!("{}/{file}", key.as_str())));

@@ -23,6 +23,9 @@ pub struct Places {
     pub state: PathBuf,
 }
 
+/// Begins the names of layers' locks; those of buildroots have their names.
+pub(super) const LAYER_LOCK: &str = "layer.";
+
 /// How to open a zone.
 #[derive(Debug, Clone)]
 pub struct ZoneOptions {
@@ -237,7 +240,7 @@ impl Zone {
             match channel.receive(Duration::from_millis(100))? {
                 Some((Reply::Done, _)) => return Ok(Held { _channel: channel }),
                 Some((Reply::Failed(failure), _)) => {
-                    return Err(locked(failure.into()));
+                    return Err(locked(name, failure.into()));
                 }
                 Some((Reply::Waiting { holder }, _)) => {
                     scope.emit(What::Waiting { what: name.to_owned(), holder: holder.clone() });
@@ -248,7 +251,7 @@ impl Zone {
             }
             if limit.is_some_and(|limit| started.elapsed() > limit) {
                 let message = format!("{name} is still in use by {known_holder}");
-                return Err(locked(Error::new(ErrorKind::Locked, message)));
+                return Err(locked(name, Error::new(ErrorKind::Locked, message)));
             }
         }
     }
@@ -256,8 +259,11 @@ impl Zone {
 
 /// Says what to do about a lock that somebody else has. Other failures have other remedies: a full
 /// disk does not become empty by waiting.
-fn locked(error: Error) -> Error {
+fn locked(name: &str, error: Error) -> Error {
     match error.kind() {
+        ErrorKind::Locked if name.starts_with(LAYER_LOCK) => {
+            error.with_hint("wait until the other process has made it, or raise `lock_timeout`")
+        }
         ErrorKind::Locked => error.with_hint(
             "wait until it has finished, or use --uniqueext for a buildroot of your own",
         ),
@@ -354,10 +360,14 @@ mod tests {
 
     #[test]
     fn only_a_lock_that_somebody_has_asks_to_wait() {
-        let hint = |kind| locked(Error::new(kind, "x")).hint().map(str::to_owned);
-        assert!(hint(ErrorKind::Locked).unwrap().contains("--uniqueext"));
+        let hint = |name, kind| {
+            let error = locked(name, Error::new(kind, "x"));
+            error.hint().unwrap_or_default().to_owned()
+        };
+        assert!(hint("sid", ErrorKind::Locked).contains("--uniqueext"));
+        assert!(hint("layer.base-1", ErrorKind::Locked).contains("`lock_timeout`"));
         for kind in [ErrorKind::Io, ErrorKind::NoSpace, ErrorKind::Helper, ErrorKind::Store] {
-            assert!(hint(kind).is_none_or(|hint| !hint.contains("--uniqueext")), "{kind:?}");
+            assert!(!hint("sid", kind).contains("wait"), "{kind:?}");
         }
     }
 
