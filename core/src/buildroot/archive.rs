@@ -154,29 +154,22 @@ impl Buildroot {
             scope.stage("import", file.display().to_string(), || {
                 // The same open file: another one may have its name by now.
                 archive.seek(SeekFrom::Start(0)).doing(doing)?;
-                let found = self.unpack(&mut archive, file, place, scope)?;
-                if found == key {
-                    return Ok(());
-                }
-                Err(Error::new(
-                    ErrorKind::Buildroot,
-                    format!("{} was changed while it was imported", file.display()),
-                )
-                .with_hint("run the command again when nobody writes to it"))
+                self.unpack(&mut archive, file, &key, place, scope)
             })
         })?;
         self.stand_on(layer.key(), BaseOrigin::Import, scope)?;
         Ok(())
     }
 
-    /// Unpacks an archive into a tree that is being made; the key of what was read, all of it.
+    /// Unpacks an archive, which must still be the one of this key, into a tree that is being made.
     fn unpack(
         &self,
         archive: &mut File,
         file: &Path,
+        key: &LayerKey,
         place: &Place,
         scope: &Scope,
-    ) -> Result<LayerKey> {
+    ) -> Result<()> {
         let doing = || format!("cannot read {}", file.display());
         let tree = Tree::Directory { place: place.clone(), writable: true };
         let session = self.open_bare(tree, scope)?;
@@ -191,7 +184,12 @@ impl Buildroot {
             drop(reader);
             drop(session);
             match fed.join() {
-                Ok(Ok(found)) => imported.map(|()| found),
+                Ok(Ok(found)) if found == *key => imported,
+                Ok(Ok(_)) => Err(Error::new(
+                    ErrorKind::Buildroot,
+                    format!("{} was changed while it was imported", file.display()),
+                )
+                .with_hint("run the command again when nobody writes to it")),
                 // An archive that cannot be read looks like one that is cut off.
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(Error::new(
