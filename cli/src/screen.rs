@@ -3,6 +3,11 @@
 //! Data goes to standard output, messages go to standard error. On a terminal the last line shows
 //! what is being done; elsewhere every stage is a plain line when it starts and when it ends. Signs
 //! and colours only repeat what the words say.
+//!
+//! Whatever is shown may quote an archive, a package or a program of a root. Nothing that a terminal
+//! would obey gets through: messages, the last line and data pass [`harmless`] on their way out,
+//! and nowhere else. Further lines of a message are indented, so that none of them looks like a
+//! message of its own.
 
 mod bar;
 mod failure;
@@ -80,6 +85,11 @@ impl Screen {
     /// # Errors
     /// What the system says; a reader that went away is no error.
     pub fn data(&mut self, text: &str) -> io::Result<()> {
+        let lines: Vec<String> = text.split('\n').map(harmless).collect();
+        self.put(&lines.join("\n"))
+    }
+
+    fn put(&mut self, text: &str) -> io::Result<()> {
         self.clear();
         let Some(output) = &mut self.output else { return Ok(()) };
         // In one piece: somebody else may write to the same pipe.
@@ -98,7 +108,15 @@ impl Screen {
     /// As [`Screen::data`].
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(value)?;
-        self.data(&text)
+        // JSON itself asks for escapes below U+0020 only; a terminal obeys others, too.
+        let obeyed = |c: char| c.is_control() || turns_text(c);
+        self.put(&text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
+            match obeyed(c) {
+                true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+                false => text.push(c),
+            }
+            text
+        }))
     }
 
     /// A message that is no event: shown unless `-q` or `--json` was given.
@@ -120,16 +138,14 @@ impl Screen {
             let _ = self.json(&value);
             return;
         }
-        let label = self.painted("33;1", "warning:");
-        self.message(&format!("{label} {message}"));
+        self.labelled("33;1", "warning:", message);
         if let Some(hint) = hint {
             self.hint(hint);
         }
     }
 
     fn hint(&mut self, hint: &str) {
-        let label = self.painted("36;1", "hint:");
-        self.message(&format!("{label} {hint}"));
+        self.labelled("36;1", "hint:", hint);
     }
 
     /// Shows an event.
@@ -156,19 +172,15 @@ impl Screen {
             What::StageFinished { stage, seconds, success } => {
                 let detail = self.bar.finish(stage);
                 let time = words::seconds(*seconds);
-                let line = match (self.terminal, success) {
-                    (true, true) => {
-                        format!("{} {} ({time})", self.painted("32", "✓"), titled(stage, &detail))
+                let titled = titled(stage, &detail);
+                match (self.terminal, success) {
+                    (true, true) => self.labelled("32", "✓", &format!("{titled} ({time})")),
+                    (true, false) => {
+                        self.labelled("31", "✗", &format!("{titled} failed after {time}"));
                     }
-                    (true, false) => format!(
-                        "{} {} failed after {time}",
-                        self.painted("31", "✗"),
-                        titled(stage, &detail)
-                    ),
-                    (false, true) => format!("{stage}: done in {time}"),
-                    (false, false) => format!("{stage}: failed after {time}"),
-                };
-                self.message(&line);
+                    (false, true) => self.message(&format!("{stage}: done in {time}")),
+                    (false, false) => self.message(&format!("{stage}: failed after {time}")),
+                }
             }
             What::Progress { done, total, unit, stage } => {
                 self.bar.moved(stage, *done, *total, *unit);
@@ -186,7 +198,7 @@ impl Screen {
                 }
             }
             What::LogLine { .. } | What::LinesSkipped { .. } if !self.style.verbose => {}
-            What::LogLine { text, .. } => self.message(&harmless(text)),
+            What::LogLine { text, .. } => self.message(text),
             What::LinesSkipped { count, .. } => {
                 self.message(&format!("({count} lines are only in the log)"));
             }
@@ -226,15 +238,25 @@ impl Screen {
     }
 
     fn message(&mut self, text: &str) {
+        self.show(&lines(text));
+    }
+
+    /// A message that begins with a coloured word or sign of ours.
+    fn labelled(&mut self, colour: &str, label: &str, text: &str) {
+        let text = lines(text);
+        self.show(&match self.colour {
+            true => format!("\x1b[{colour}m{label}\x1b[0m {text}"),
+            false => format!("{label} {text}"),
+        });
+    }
+
+    /// Writes what is known to be harmless.
+    fn show(&mut self, text: &str) {
         self.clear();
         if let Some(messages) = &mut self.messages {
             // Where messages cannot be written, nobody can be told.
             let _ = messages.write_all(format!("{text}\n").as_bytes());
         }
-    }
-
-    fn painted(&self, colour: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
     fn remember(&mut self, what: &What) {
@@ -268,10 +290,21 @@ fn titled(stage: &str, detail: &str) -> String {
     if detail.is_empty() { stage.to_owned() } else { format!("{stage}: {detail}") }
 }
 
-/// A line of a log without what a terminal would obey: what is built must not paint over our own
-/// words, set titles or answer as if somebody had typed.
-pub fn harmless(text: &str) -> String {
-    text.chars().filter(|c| *c == '\t' || !c.is_control()).collect()
+/// A line without what a terminal would obey: what is built must not paint over our own words, set
+/// titles or answer as if somebody had typed.
+fn harmless(text: &str) -> String {
+    text.chars().filter(|c| *c == '\t' || !(c.is_control() || turns_text(*c))).collect()
+}
+
+/// Whether a character makes what follows it stand in another order than it is (UAX #9).
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text of one or several lines: the further ones stand below the first.
+fn lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| harmless(line.trim_end())).collect();
+    lines.join("\n    ")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! another disk or an exit status is the point.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use debmock::event::What;
 use debmock::operation::{self, CancelToken, Scope};
 use debmock::store;
 use debmock::{Error, ErrorKind};
+use nix::pty::openpty;
+use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
 
 use crate::archive::{Archive, ArchiveBuilder};
 use crate::area::{Area, leftovers_of_this_test, nothing_within};
@@ -244,7 +247,36 @@ pub fn said(mut command: Command) -> Said {
     Said { code: output.status.code(), text: String::from_utf8_lossy(&text).into_owned() }
 }
 
+/// Runs a command to its end on a terminal of its own, which it takes for one that obeys. Lines
+/// end as the command ended them.
+pub fn said_on_terminal(mut command: Command) -> Said {
+    let pty = openpty(None, None).unwrap_or_else(|e| panic!("cannot make a terminal: {e}"));
+    let mut modes = tcgetattr(&pty.slave).expect("a terminal has modes");
+    modes.output_flags.remove(OutputFlags::OPOST);
+    tcsetattr(&pty.slave, SetArg::TCSANOW, &modes).expect("a terminal's modes can be set");
+    let slave = || pty.slave.try_clone().expect("a descriptor can be copied");
+    command.env("TERM", "xterm").stdin(slave()).stdout(slave()).stderr(slave());
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
+    // Nobody but the child has the other side now: its end is the end of what is read.
+    drop((command, pty.slave));
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    let mut terminal = fs::File::from(pty.master);
+    while let Ok(count @ 1..) = terminal.read(&mut buffer) {
+        text.extend_from_slice(&buffer[..count]);
+    }
+    let code = child.wait().expect("a child can be waited for").code();
+    Said { code, text: String::from_utf8_lossy(&text).into_owned() }
+}
+
 impl Said {
+    /// Fails if a terminal would obey anything of it but ends of lines and the program's own way
+    /// of drawing its last line again. Colours are to be switched off (`NO_COLOR`).
+    pub fn assert_harmless(&self) {
+        let left = self.text.replace("\r\x1b[2K", "");
+        let bad = left.find(|c: char| c.is_control() && c != '\n');
+        assert_eq!(bad, None, "the terminal would obey this: {left:?}");
+    }
+
     /// Fails unless it ended with the exit status of this kind and said all of these words and a
     /// hint.
     pub fn assert_refused(&self, kind: ErrorKind, words: &[&str]) {

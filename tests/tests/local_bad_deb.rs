@@ -8,7 +8,7 @@ use std::path::Path;
 
 use debmock::ErrorKind;
 use debmock_tests::deb::{BuiltDeb, Deb, Hostile};
-use debmock_tests::rig::{Rig, assert_says, tiny_archive};
+use debmock_tests::rig::{Rig, assert_says, said, said_on_terminal, tiny_archive};
 use debmock_tests::{or_skip, tiny};
 
 /// A package with a bit of sound content too, in every root (essential).
@@ -181,8 +181,33 @@ fn odd_names_in_a_deb_never_reach_the_terminal() {
         assert_says(&error, ErrorKind::Bootstrap, &["evil"]);
     }
     rig.assert_nothing_lost();
-    rig.mend(&or_skip!(tiny_archive()));
-    rig.with(|root, scope| root.clean(scope)).result.unwrap();
+    let clean = |rig: &Rig| rig.with(|root, scope| root.clean(scope)).result.unwrap();
+    let sound = or_skip!(tiny_archive());
+    // A script that says more than it should, before it fails and is quoted.
+    let script = "#!/bin/sh\n\
+        printf 'Removing \\033]0;pwned\\007 (1) ...\\n'\n\
+        printf 'the disk \\033[2Jis\\r\\302\\2332J sad\\033[6n\\n'\n\
+        exit 3\n";
+    for (deb, quoted) in [
+        (evil().hostile(Hostile::UnprintableName), ""),
+        (evil().script("postinst", script), "the disk [2Jis2J sad[6n"),
+    ] {
+        rig.mend(&sound.clone().deb(deb.build()));
+        for arguments in [&["init"][..], &["-v", "init"], &["-q", "init"]] {
+            let program = || {
+                clean(&rig);
+                let mut program = rig.program(arguments);
+                program.env("NO_COLOR", "1");
+                program
+            };
+            for said in [said(program()), said_on_terminal(program())] {
+                said.assert_harmless();
+                assert!(said.text.contains(quoted), "{arguments:?}: {:?}", said.text);
+            }
+        }
+    }
+    rig.mend(&sound);
+    clean(&rig);
     rig.assert_works();
 }
 

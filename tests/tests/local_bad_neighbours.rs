@@ -1,13 +1,18 @@
 //! A second debmock at work on the same buildroot, and damaged records of an earlier one.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
 
-use debmock::ErrorKind;
+use debmock::operation::Scope;
+use debmock::store::layer::LayerKey;
+use debmock::store::{Places, Zone, ZoneOptions};
+use debmock::{ErrorKind, host};
+use debmock_helper::protocol::Mode;
 use debmock_tests::machine;
 use debmock_tests::or_skip;
 use debmock_tests::rig::{Rig, said, tiny_archive};
+use sha2::{Digest, Sha256};
 
 /// A process that holds the buildroot until it is told to go.
 struct Holder(Child);
@@ -66,6 +71,82 @@ fn a_second_debmock_waits_by_default_and_then_works() {
     assert!(output.status.success(), "{text}");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "gone");
     rig.assert_nothing_lost();
+}
+
+/// The layer of an archive has the name of its hash, so that nothing else may get into it.
+#[test]
+fn an_archive_that_is_not_what_was_hashed_is_not_imported() {
+    let rig = or_skip!(Rig::new(&or_skip!(tiny_archive())));
+    let mark = |text: &str| {
+        let script = format!("echo {text} > /var/tmp/mark");
+        said(rig.program(&["-q", "chroot", "--", "sh", "-c", &script])).assert_success();
+    };
+    let marked = || said(rig.program(&["-q", "chroot", "--", "cat", "/var/tmp/mark"])).text;
+    let file = rig.area.work().join("root.tar");
+    let file_name = file.to_string_lossy().into_owned();
+    mark("exported");
+    said(rig.program(&["export", &file_name])).assert_success();
+    let whole = fs::read(&file).unwrap();
+    mark("own");
+    // It has hashed the archive when it waits for the buildroot.
+    let import = |change: &dyn Fn()| {
+        let holder = Holder::of(&rig);
+        let mut command = rig.program(&["import", &file_name]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        while !text.contains("waiting for") {
+            assert!(errors.read_line(&mut text).unwrap() > 0, "it did not wait: {text}");
+        }
+        change();
+        holder.release();
+        errors.read_to_string(&mut text).unwrap();
+        (child.wait().unwrap().code(), text)
+    };
+    let (code, text) = import(&|| {
+        let mut file = fs::OpenOptions::new().append(true).open(&file).unwrap();
+        file.write_all(b"more").unwrap();
+    });
+    assert_eq!(code, Some(ErrorKind::Buildroot.exit_code().into()), "{text}");
+    assert!(text.contains("was changed while it was imported"), "{text}");
+    assert_eq!(marked(), "own\n");
+    // Another file of that name is none of its business.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, whole).unwrap();
+    let (code, text) = import(&|| {
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, "no archive").unwrap();
+    });
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(marked(), "exported\n");
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn who_waits_for_a_layer_waits_no_longer_than_allowed() {
+    let mut rig = or_skip!(Rig::new(&or_skip!(tiny_archive())));
+    let file = rig.area.work().join("root.tar");
+    let file_name = file.to_string_lossy().into_owned();
+    said(rig.program(&["init"])).assert_success();
+    said(rig.program(&["export", &file_name])).assert_success();
+    let hash: [u8; 32] = Sha256::digest(fs::read(&file).unwrap()).into();
+    let key = LayerKey::of("import", &[&hash]);
+    let zone = Zone::open(&ZoneOptions {
+        places: Places { cache: rig.area.cache(), state: rig.area.state() },
+        mode: Mode::Userns,
+        ids: host::choose_range(host::ROOT_RANGE).unwrap().ids(),
+        program: host::find_helper(None).unwrap(),
+        binds: Vec::new(),
+    })
+    .unwrap();
+    let lock = format!("layer.{}", key.as_str());
+    let held = zone.lock(&lock, true, None, &Scope::quiet()).unwrap();
+    rig.set("lock_timeout = 1\n");
+    let pid = format!("process {}", std::process::id());
+    let refused = said(rig.program(&["import", &file_name]));
+    refused.assert_refused(ErrorKind::Locked, &[&pid, &lock, "lock_timeout"]);
+    drop(held);
+    said(rig.program(&["import", &file_name])).assert_success();
 }
 
 #[test]

@@ -4,6 +4,7 @@ use debmock_tests::drive::{self, Drive, Said};
 use debmock_tests::machine;
 use debmock_tests::or_skip;
 use debmock_tests::user::User;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
@@ -321,18 +322,28 @@ fn a_copy_that_comes_out_does_not_follow_a_link_on_the_host() {
     symlink(outside.join("file"), work.join("file")).unwrap();
     symlink(outside.join("missing"), work.join("tree")).unwrap();
     let (file, tree) = (work.join("file"), work.join("tree"));
-    drive
+    let said = drive
         .steps(&[
-            "try:copyout",
+            "copyout",
             "/var/file",
             &file.to_string_lossy(),
             "try:copyout",
             "/var/tree",
             &tree.to_string_lossy(),
+            "copyout",
+            "/var/tree",
+            &work.join("other").to_string_lossy(),
         ])
         .succeeded();
+    // The file takes the place of the link; a directory takes nobody's place.
+    assert!(fs::symlink_metadata(&file).unwrap().is_file());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "evil\n");
+    let errors = said.of("error");
+    assert!(errors.len() == 1 && errors[0].contains("Usage"), "{:#?}", said.lines);
+    assert_eq!(fs::read_link(&tree).unwrap(), outside.join("missing"));
+    assert_eq!(fs::read_to_string(work.join("other/file")).unwrap(), "evil\n");
     assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "untouched");
-    assert!(!outside.join("missing").exists());
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "something appeared outside");
 }
 
 #[test]
@@ -343,25 +354,59 @@ fn set_id_bits_and_device_nodes_stay_inside() {
         or_skip!(drive.import());
         let work = drive.area().work();
         let probe = or_skip!(drive::probe(drive.area(), "node"));
-        drive
+        let said = drive
+            .steps(&["copyin", &probe.to_string_lossy(), "/usr/bin/node", "run", "root", SETUID])
+            .succeeded();
+        assert_eq!(said.of("exit"), ["0"], "{mode}: {:#?}", said.lines);
+        // A user namespace cannot make nodes: one is put there by the host.
+        let roots = drive.area().state().join("roots/v1");
+        let mut uppers = fs::read_dir(roots).unwrap().flatten().flat_map(|zone| {
+            let roots = fs::read_dir(zone.path()).unwrap().flatten();
+            roots.map(|root| root.path().join("upper/var/t")).filter(|path| path.is_dir())
+        });
+        let planted = uppers.next().expect("the directory is in the upper").join("planted");
+        let all = Mode::from_bits_truncate(0o666);
+        mknod(&planted, SFlag::S_IFCHR, all, makedev(1, 5)).unwrap();
+        let said = drive
             .steps(&[
-                "copyin", &probe.to_string_lossy(), "/usr/bin/node", "run", "root",
-                "mkdir /var/t; cp /bin/sh /var/t/sh; chmod 6755 /var/t/sh; node /var/t/zero 2>/dev/null; true",
-                "copyout", "/var/t/sh", &work.join("sh").to_string_lossy(),
-                "try:copyout", "/var/t/zero", &work.join("zero").to_string_lossy(),
-                "try:copyout", "/var/t", &work.join("t").to_string_lossy(),
+                "copyout",
+                "/var/t/sh",
+                &work.join("sh").to_string_lossy(),
+                "try:copyout",
+                "/var/t/planted",
+                &work.join("planted").to_string_lossy(),
+                "try:copyout",
+                "/var/t/zero",
+                &work.join("zero").to_string_lossy(),
+                "copyout",
+                "/var/t",
+                &work.join("t").to_string_lossy(),
             ])
             .succeeded();
-        assert_eq!(fs::metadata(work.join("sh")).unwrap().mode() & 0o6000, 0);
-        let copied = work.join("t/sh");
-        assert!(!copied.exists() || fs::metadata(copied).unwrap().mode() & 0o6000 == 0);
-        for name in ["zero", "t/zero"] {
-            let made = fs::symlink_metadata(work.join(name));
-            let device = std::os::unix::fs::FileTypeExt::is_char_device;
-            assert!(made.is_err() || !device(&made.unwrap().file_type()), "{mode} {name}");
+        assert_eq!(failures(&said), 2, "{mode}: {:#?}", said.lines);
+        let names = |path: &Path| {
+            let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name());
+            let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        // Everything but devices came out, and nothing but its content.
+        assert!(!work.join("planted").exists() && !work.join("zero").exists());
+        assert_eq!(names(&work.join("t")), ["plain", "sh", "sticky"], "{mode}");
+        assert_eq!(fs::read_to_string(work.join("t/plain")).unwrap(), "plain\n");
+        assert!(fs::metadata(work.join("t/sh")).unwrap().len() > 1000);
+        for (name, bits) in [("sh", 0o755), ("t/sh", 0o755), ("t/sticky", 0o777)] {
+            let meta = fs::metadata(work.join(name)).unwrap();
+            assert_eq!(meta.mode() & 0o6777, bits, "{mode} {name}");
+            assert_eq!(meta.uid(), 0, "{mode} {name}");
         }
     }
 }
+
+/// Programs with set-ID bits, and an attempt to make a device.
+const SETUID: &str = "mkdir /var/t && cp /bin/sh /var/t/sh && chmod 6755 /var/t/sh && \
+    echo plain > /var/t/plain && mkdir /var/t/sticky && chmod 7777 /var/t/sticky && \
+    test -u /var/t/sh && { node /var/t/zero; true; }";
 
 /// A root that turned its own files into traps must not hang or mislead what reads them.
 #[test]

@@ -69,8 +69,9 @@ impl Bar {
         }
         self.drawn = Some(Instant::now());
         self.visible = true;
+        let line = super::harmless(&stage.line(stage.started.elapsed())).replace('\t', " ");
         // One column stays free, or some terminals would begin a new line.
-        Some(stage.line(stage.started.elapsed()).chars().take(width.max(2) - 1).collect())
+        Some(line.chars().take(width.max(2) - 1).collect())
     }
 
     /// Whether the line was visible; now it is not.
@@ -121,6 +122,14 @@ mod tests {
         let line = bar.draw(200).unwrap();
         let shown = "fetch: 147 packages  [############------------]  52 MB of 104 MB  0 s  gcc-12";
         assert_eq!(line, shown);
+    }
+
+    #[test]
+    fn nothing_in_the_line_commands_the_terminal() {
+        let mut bar = Bar::default();
+        bar.start("fetch", "a\x1b[2Jb\n\tc");
+        bar.now("x\r\u{9b}2J\u{202e}y");
+        assert_eq!(bar.draw(200).unwrap(), "fetch: a[2Jb c  0 s  x2Jy");
     }
 
     #[test]

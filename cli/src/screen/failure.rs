@@ -30,10 +30,9 @@ impl Screen {
             }
             self.message(&format!("stage that failed: {}", super::titled(&stage, &detail)));
         }
-        let label = self.painted("31;1", "error:");
-        self.message(&format!("{label} {}", indented(&chain[0])));
+        self.labelled("31;1", "error:", &chain[0]);
         for cause in &chain[1..] {
-            self.message(&format!("  caused by: {}", indented(cause)));
+            self.message(&format!("  caused by: {cause}"));
         }
         if let Some(hint) = error.hint() {
             self.hint(hint);
@@ -54,7 +53,8 @@ impl Screen {
         }
         let text = error.render();
         let text = if self.colour { text.ansi().to_string() } else { text.to_string() };
-        self.message(text.trim_end());
+        let lines: Vec<String> = text.trim_end().lines().map(only_colours).collect();
+        self.show(&lines.join("\n"));
     }
 
     /// The end of the log, unless it was shown already.
@@ -65,14 +65,25 @@ impl Screen {
         }
         self.message("the last lines of the log:");
         for (_, line) in lines {
-            self.message(&format!("  | {}", harmless(&line)));
+            self.message(&format!("  | {line}"));
         }
     }
 }
 
-/// A sentence that may quote a log: its further lines stand below the first one, and none of them
-/// commands the terminal.
-fn indented(sentence: &str) -> String {
-    let lines: Vec<String> = sentence.lines().map(|line| harmless(line.trim_end())).collect();
-    lines.join("\n    ")
+/// A line in which nothing but colours is left of what a terminal would obey. Arguments stand in
+/// it as they were given, and a script may have taken them from anywhere.
+fn only_colours(line: &str) -> String {
+    let mut parts = line.split('\x1b');
+    let mut kept = harmless(parts.next().unwrap_or_default());
+    for part in parts {
+        let colour = part.strip_prefix('[').and_then(|rest| {
+            let (codes, _) = rest.split_once('m')?;
+            codes.bytes().all(|b| b.is_ascii_digit() || b == b';').then_some(codes)
+        });
+        if colour.is_some() {
+            kept.push('\x1b');
+        }
+        kept.push_str(&harmless(part));
+    }
+    kept
 }

@@ -122,3 +122,56 @@ fn a_reader_that_went_away_is_no_failure() {
     screen.data("one").unwrap();
     screen.data("two").unwrap();
 }
+
+/// Text as a hostile package or archive would like to have it shown.
+const EVIL: &str = "a\x1b]0;title\x07\u{9b}2J\r\u{202e}\x7fb";
+
+#[test]
+fn nothing_that_is_shown_commands_the_terminal() {
+    let evil = |scope: &debmock::operation::Scope| {
+        scope.stage(EVIL, EVIL, || {
+            scope.warn(EVIL, Some(EVIL.into()));
+            scope.line(Log::Root, EVIL);
+            let [name, version, architecture] = [EVIL; 3].map(str::to_owned);
+            let action = PackageAction::Removed;
+            scope.emit(What::Package { action, name, version, architecture });
+            scope.emit(What::Waiting { what: EVIL.into(), holder: EVIL.into() });
+            scope.emit(What::LimitHit { limit: EVIL.into() });
+            Err(Error::new(ErrorKind::Build, EVIL)
+                .with_hint(format!("it said last:\n{EVIL}\nerror: not ours"))
+                .context(EVIL))
+        })
+    };
+    for style in [
+        Style::default(),
+        Style { verbose: true, ..Style::default() },
+        Style { json: true, ..Style::default() },
+        Style { quiet: true, ..Style::default() },
+    ] {
+        let (output, messages) = shown(style, evil);
+        for text in [&output, &messages] {
+            let bad = text.chars().find(|c| (c.is_control() && *c != '\n') || turns_text(*c));
+            assert_eq!(bad, None, "{style:?}: {text:?}");
+        }
+        // What was said stays readable, and does not pass for a message of its own.
+        assert!(messages.contains("\n    a]0;title2Jb\n    error: not ours\n"), "{messages}");
+        if style.json {
+            let last: serde_json::Value =
+                serde_json::from_str(output.lines().last().unwrap()).unwrap();
+            assert_eq!(last["message"], EVIL);
+        }
+    }
+}
+
+#[test]
+fn data_does_not_command_the_terminal() {
+    let file = || tempfile::tempfile().unwrap();
+    let streams = Streams { input: file(), output: file(), error: file() };
+    let mut screen = Screen::new(&streams, Style::default());
+    screen.data(&format!("name\t{EVIL}\nnext")).unwrap();
+    let mut output = streams.output;
+    output.seek(SeekFrom::Start(0)).unwrap();
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "name\ta]0;title2Jb\nnext\n");
+}

@@ -69,18 +69,7 @@ impl Keys {
                     })?;
                     self.add(&bytes, &file.display().to_string())?;
                 }
-                for fingerprint in fingerprints {
-                    // apt marks an exact key, to the exclusion of its subkeys, with `!`.
-                    let parsed = fingerprint.trim_end_matches('!').parse::<Fingerprint>();
-                    let valid =
-                        parsed.ok().filter(|parsed| !matches!(parsed, Fingerprint::Unknown { .. }));
-                    self.allowed.push(valid.ok_or_else(|| {
-                        Error::new(
-                            ErrorKind::Config,
-                            format!("{fingerprint:?} is not the fingerprint of a key"),
-                        )
-                    })?);
-                }
+                self.allow(fingerprints)?;
                 restricted = !fingerprints.is_empty();
                 let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
                 names.join(", ")
@@ -113,6 +102,13 @@ impl Keys {
                     _ => Ok(()),
                 };
             }
+            Keyring::Only { keyring, fingerprints } => {
+                // Whatever the keyring allows by itself does not count.
+                let allowed = self.allowed.len();
+                self.collect(keyring, builtin, &mut Vec::new())?;
+                self.allowed.truncate(allowed);
+                return self.allow(fingerprints);
+            }
         };
         if !self.origin.is_empty() {
             self.origin.push_str(", ");
@@ -120,6 +116,21 @@ impl Keys {
         self.origin.push_str(&name);
         if !restricted {
             whole.extend(self.certs[before..].iter().map(Cert::fingerprint));
+        }
+        Ok(())
+    }
+
+    fn allow(&mut self, fingerprints: &[String]) -> Result<()> {
+        for fingerprint in fingerprints {
+            // apt marks an exact key, to the exclusion of its subkeys, with `!`.
+            let parsed = fingerprint.trim_end_matches('!').parse::<Fingerprint>();
+            let valid = parsed.ok().filter(|parsed| !matches!(parsed, Fingerprint::Unknown { .. }));
+            self.allowed.push(valid.ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Config,
+                    format!("{fingerprint:?} is not the fingerprint of a key"),
+                )
+            })?);
         }
         Ok(())
     }
@@ -425,6 +436,16 @@ mod tests {
                 .contains("not trusted")
         );
         assert!(load(vec!["zz".into()]).is_err());
+        // Of any keyring, and whatever that allows by itself.
+        let named =
+            Keyring::Files { files: vec![file.clone()], fingerprints: vec![signer.fingerprint()] };
+        for keyring in [Keyring::Inline(signer.certificate()), named] {
+            let only = |key: &Signer| {
+                Keys::load(&keyring.clone().only(&[key.fingerprint()]), |_| None).unwrap()
+            };
+            only(&signer).verify_inline(signed.as_bytes(), "x").unwrap();
+            assert!(only(&Signer::new()).verify_inline(signed.as_bytes(), "x").is_err());
+        }
         std::fs::write(&file, "nothing").unwrap();
         assert_eq!(load(vec![]).err().unwrap().kind(), ErrorKind::Config);
     }

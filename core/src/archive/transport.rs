@@ -249,11 +249,6 @@ impl<'a> Download<'a> {
         &self.validators
     }
 
-    /// Position of the next byte.
-    pub fn position(&self) -> u64 {
-        self.at
-    }
-
     fn shown(&self) -> String {
         uri::redacted(&self.url)
     }

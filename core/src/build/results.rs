@@ -254,6 +254,7 @@ mod tests {
         fs::write(results.aside("build.log"), "failed").unwrap();
         let mut record = BuildResult::new(SystemTime::now());
         results.publish(&mut record, &[]).unwrap();
+        drop(results);
         let out = home.path().join("out");
         assert_eq!(listing(&out)[..2], ["a.deb", "build.log"]);
         assert_eq!(fs::read(out.join("build.log")).unwrap(), b"failed");

@@ -8,8 +8,8 @@ use crate::store::layer::{self, LayerKey};
 use debmock_helper::protocol::{Job, Place, Tree, bytes};
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::AsFd;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// How an archive is packed.
@@ -64,6 +64,30 @@ pub(crate) fn environment_epoch() -> Result<Option<u64>> {
             )
         }),
     }
+}
+
+/// Reads a file to its end and gives the key of a layer that is made of it. What is read goes to
+/// `to` as long as that takes it: who unpacks an archive need not read what comes after its end.
+fn read_through(
+    archive: &mut File,
+    mut to: Option<impl Write>,
+    scope: &Scope,
+    doing: impl Fn() -> String,
+) -> Result<LayerKey> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        scope.check()?;
+        let read = match archive.read(&mut buffer).doing(&doing)? {
+            0 => break,
+            count => &buffer[..count],
+        };
+        hash.update(read);
+        if to.as_mut().is_some_and(|to| to.write_all(read).is_err()) {
+            to = None;
+        }
+    }
+    Ok(LayerKey::of("import", &[hash.finalize().as_slice()]))
 }
 
 impl Buildroot {
@@ -122,29 +146,58 @@ impl Buildroot {
         let doing = || format!("cannot read {}", file.display());
         let mut archive = File::open(file).doing(doing)?;
         let key = scope.stage("hash", file.display().to_string(), || {
-            let mut hash = Sha256::new();
-            let mut buffer = vec![0; 1 << 20];
-            loop {
-                scope.check()?;
-                match archive.read(&mut buffer).doing(doing)? {
-                    0 => break Ok(LayerKey::of("import", &[hash.finalize().as_slice()])),
-                    count => hash.update(&buffer[..count]),
-                }
-            }
+            read_through(&mut archive, None::<std::io::Sink>, scope, doing)
         })?;
         let _lock = self.lock(scope)?;
-        let layer = layer::provide(&self.zone, &key, scope, |place| {
+        let limit = self.config.lock_timeout;
+        let layer = layer::provide(&self.zone, &key, limit, scope, |place| {
             scope.stage("import", file.display().to_string(), || {
-                let archive = File::open(file).doing(doing)?;
-                let name = file.display().to_string();
-                let tree = Tree::Directory { place: place.clone(), writable: true };
-                let session = self.open_bare(tree, scope)?;
-                let job = Job::Import { path: bytes("/"), name, ours: false };
-                session.work(job, &[archive.as_fd()], scope)
+                // The same open file: another one may have its name by now.
+                archive.seek(SeekFrom::Start(0)).doing(doing)?;
+                self.unpack(&mut archive, file, &key, place, scope)
             })
         })?;
         self.stand_on(layer.key(), BaseOrigin::Import, scope)?;
         Ok(())
+    }
+
+    /// Unpacks an archive, which must still be the one of this key, into a tree that is being made.
+    fn unpack(
+        &self,
+        archive: &mut File,
+        file: &Path,
+        key: &LayerKey,
+        place: &Place,
+        scope: &Scope,
+    ) -> Result<()> {
+        let doing = || format!("cannot read {}", file.display());
+        let tree = Tree::Directory { place: place.clone(), writable: true };
+        let session = self.open_bare(tree, scope)?;
+        let (reader, writer) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
+        let reader = OwnedFd::from(reader);
+        let name = file.display().to_string();
+        let job = Job::Import { path: bytes("/"), name, ours: false };
+        std::thread::scope(|threads| {
+            let fed = threads.spawn(|| read_through(archive, Some(writer), scope, doing));
+            let imported = session.work(job, &[reader.as_fd()], scope);
+            // Nobody reads any more, whatever the end was.
+            drop(reader);
+            drop(session);
+            match fed.join() {
+                Ok(Ok(found)) if found == *key => imported,
+                Ok(Ok(_)) => Err(Error::new(
+                    ErrorKind::Buildroot,
+                    format!("{} was changed while it was imported", file.display()),
+                )
+                .with_hint("run the command again when nobody writes to it")),
+                // An archive that cannot be read looks like one that is cut off.
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(Error::new(
+                    ErrorKind::Unexpected,
+                    "debmock panicked; this is a bug of debmock",
+                )),
+            }
+        })
     }
 
     /// A session on a tree that is being made: nothing is written into it, nothing bound.

@@ -14,6 +14,7 @@ use debmock_helper::unpack::Limits;
 use rustix::fs::FileType;
 use std::fs::{self, File};
 use std::io::ErrorKind::{NotADirectory, NotFound};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -109,9 +110,10 @@ impl Session {
             Some(kind) if kind.is_dir() => {}
             Some(kind) if kind.is_file() => {
                 let (mut file, _) = self.open_regular(inside, true)?;
-                let mode = file.metadata().doing(doing)?.permissions().mode() & 0o777;
+                let meta = file.metadata().doing(doing)?;
+                let mode = meta.permissions().mode() & 0o777;
                 let aside = Aside::of(&target).doing(doing)?;
-                std::io::copy(&mut file, &mut aside.file()).doing(doing)?;
+                copy_at_most(meta.len(), &mut file, &mut aside.file(), scope, doing)?;
                 return aside.place(mode).doing(doing);
             }
             Some(_) => {
@@ -206,6 +208,29 @@ impl Session {
     }
 }
 
+/// Copies a file of the root as far as it went when it was opened: what runs inside may write to it
+/// faster than it can be read.
+fn copy_at_most(
+    mut left: u64,
+    from: &mut impl Read,
+    to: &mut impl Write,
+    scope: &Scope,
+    doing: impl Fn() -> String,
+) -> Result<()> {
+    const SLICE: u64 = 8 << 20;
+    while left > 0 {
+        scope.check()?;
+        let slice = left.min(SLICE);
+        let copied = std::io::copy(&mut from.by_ref().take(slice), to).doing(&doing)?;
+        if copied < slice {
+            // It has become shorter.
+            break;
+        }
+        left -= slice;
+    }
+    Ok(())
+}
+
 /// What the system said, if it was the system that refused.
 fn refusal(error: &Error) -> Option<std::io::ErrorKind> {
     let mut next = std::error::Error::source(error);
@@ -216,4 +241,49 @@ fn refusal(error: &Error) -> Option<std::io::ErrorKind> {
         next = cause.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::{CancelToken, run};
+
+    #[test]
+    fn a_file_that_grows_without_end_is_copied_as_it_was() {
+        let mut copy = Vec::new();
+        run(
+            CancelToken::new(),
+            |_| {},
+            |scope| copy_at_most(9 << 20, &mut std::io::repeat(7), &mut copy, scope, String::new),
+        )
+        .unwrap();
+        assert_eq!(copy.len(), 9 << 20);
+        copy_at_most(5, &mut &b"abc"[..], &mut copy, &Scope::quiet(), String::new).unwrap();
+        assert!(copy.ends_with(b"abc"));
+    }
+
+    #[test]
+    fn a_long_copy_can_be_cancelled() {
+        struct CancelsAfter(CancelToken, u64);
+        impl Write for CancelsAfter {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.cancel();
+                self.1 += bytes.len() as u64;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let cancel = CancelToken::new();
+        let mut to = CancelsAfter(cancel.clone(), 0);
+        let error = run(
+            cancel,
+            |_| {},
+            |scope| copy_at_most(u64::MAX, &mut std::io::repeat(0), &mut to, scope, String::new),
+        )
+        .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert!(to.1 <= 8 << 20);
+    }
 }

@@ -242,14 +242,19 @@ fn own_keyring(entry: &Entry, request: &Request<'_>) -> Keyring {
     if let Some(keyring) = request.keyring {
         return keyring.clone();
     }
-    keyring(&entry.options.signed_by, request.host)
-        .unwrap_or_else(|| Keyring::BuiltIn(request.distribution.name().to_owned()))
+    keyring(&entry.options.signed_by, request.host).unwrap_or_else(|| carried(entry, request))
+}
+
+/// The keys that the library carries, of which an entry's fingerprints choose as among any others.
+fn carried(entry: &Entry, request: &Request<'_>) -> Keyring {
+    Keyring::BuiltIn(request.distribution.name().to_owned())
+        .only(&entry.options.signed_by.fingerprints)
 }
 
 /// The host's keyring may be older than the suite, so that the keys that the library carries
 /// count as well.
 fn mapped_keyring(entry: &Entry, request: &Request<'_>) -> Keyring {
-    let carried = Keyring::BuiltIn(request.distribution.name().to_owned());
+    let carried = carried(entry, request);
     match own_keyring(entry, request) {
         keyring if request.keyring.is_some() || keyring == carried => keyring,
         keyring => Keyring::Any(vec![keyring, carried]),

@@ -102,11 +102,19 @@ fn made_of(text: &str, others: &[u8]) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
 }
 
-/// Debian Policy 5.6.7, with an architecture (`gcc:native`) and a version (`hello=2.10-3`) or
-/// suite (`hello/trixie`) as apt takes them.
+/// A package name (Debian Policy 5.6.1), or one with its version (`hello=2.10-3`). The first layer
+/// is made without apt: its other forms, `gcc:native` and `hello/trixie`, mean nothing there.
 pub(crate) fn is_package(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && made_of(text, b"+-.:=~/")
+    let (name, version) = match text.split_once('=') {
+        Some((name, version)) => (name, Some(version)),
+        None => (text, None),
+    };
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name.bytes().all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.')
+        })
+        && text.len() <= 255
+        && version.is_none_or(|version| crate::archive::version::Version::parse(version).is_ok())
 }
 
 /// A component, which may contain `/` (`updates/main`).
@@ -176,6 +184,9 @@ mod tests {
             assert!(!is_package(bad), "{bad:?}");
             assert!(!is_user(bad), "{bad:?}");
         }
+        for bad in ["gcc:native", "libc6-dev:i386", "hello/trixie", "hello=", "hello=x", "a=1=2"] {
+            assert!(!is_package(bad), "{bad:?}");
+        }
         for bad in ["", "..", "../x", "a//b", "/a", "a b", "a\n"] {
             assert!(!is_suite(bad) && !is_component(bad), "{bad:?}");
         }
@@ -196,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_people_write_passes() {
-        for good in ["g++", "libc6-dev:i386", "hello=2.10-3", "0ad"] {
+        for good in ["g++", "libc6-dev", "hello=1:2.10~rc1-3", "0ad"] {
             assert!(is_package(good), "{good}");
         }
         for good in ["trixie", "trixie-updates", "./", "/", "all/", "buster/updates", "x/y/"] {

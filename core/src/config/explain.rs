@@ -138,5 +138,8 @@ fn keys(keyring: &Keyring) -> Vec<String> {
         Keyring::Inline(armored) => vec![armored.clone()],
         Keyring::BuiltIn(name) => vec![format!("builtin:{name}")],
         Keyring::Any(keyrings) => keyrings.iter().flat_map(keys).collect(),
+        Keyring::Only { keyring, fingerprints } => {
+            keys(keyring).into_iter().chain(fingerprints.iter().cloned()).collect()
+        }
     }
 }

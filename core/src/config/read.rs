@@ -89,6 +89,18 @@ pub(crate) fn config(
         .with_hint("set `mirror`, or list them in `archives`; docs/config.md shows how"));
     }
 
+    for key in ["store.layers_max", "store.debs_max"] {
+        if values.size(key).is_some() {
+            warnings.push(Warning {
+                message: format!("this version of debmock does not enforce {key}"),
+                hint: Some(
+                    "`debmock list` shows what lies in the store, `debmock scrub` empties it"
+                        .into(),
+                ),
+            });
+        }
+    }
+
     let mut config = Config {
         name: name.to_owned(),
         refresh: values.refresh(),
@@ -320,7 +332,11 @@ impl<'a> Values<'a> {
                 "apt" => Variant::Apt,
                 _ => Variant::Buildd,
             },
-            include: self.list("packages.include", "the name of a package", is_package)?,
+            include: self.list(
+                "packages.include",
+                "the name of a package, or NAME=VERSION",
+                is_package,
+            )?,
         })
     }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Reads lines such as `deb [signed-by=/path/to/key.asc] https://mirror.example.org/debian
 /// trixie-backports main`. One that names no keys must be signed by those of the config's first
-/// archive.
+/// archive; fingerprints alone choose among these.
 ///
 /// Logins in the URIs come back apart, as everywhere in a config.
 ///
@@ -45,7 +45,8 @@ pub fn extra_repositories(
             (None, first) if signed_by.files.is_empty() => match first {
                 Some(first) => first.keyring.clone(),
                 None => Keyring::BuiltIn(config.distribution.name().to_owned()),
-            },
+            }
+            .only(&signed_by.fingerprints),
             (None, _) => Keyring::Files {
                 files: signed_by.files.clone(),
                 fingerprints: signed_by.fingerprints.clone(),
@@ -95,6 +96,15 @@ mod tests {
         let (sources, _) = of("deb http://mirror.example.org/x ./").unwrap();
         assert!(sources[0].components.is_empty() && !sources[0].trusted);
         assert_ne!(sources[0].keyring, Keyring::Inline(String::new()));
+    }
+
+    #[test]
+    fn fingerprints_alone_choose_among_the_keys_of_the_config() {
+        let fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567";
+        let line = format!("deb [signed-by={fingerprint}] http://mirror.example.org/x ./");
+        let all = of("deb http://mirror.example.org/x ./").unwrap().0[0].keyring.clone();
+        let (sources, _) = of(&line).unwrap();
+        assert_eq!(sources[0].keyring, all.only(&[fingerprint.to_owned()]));
     }
 
     #[test]

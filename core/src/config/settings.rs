@@ -42,7 +42,8 @@ pub struct Config {
     pub build: Build,
     /// How large the store may grow.
     pub store: StoreLimits,
-    /// How long to wait for another user of the buildroot; `None`: for ever.
+    /// How long to wait for another user of the buildroot, or for another maker of the same layer;
+    /// `None`: for ever.
     pub lock_timeout: Option<Duration>,
     /// What the user should know about this config and the host's configuration.
     pub warnings: Vec<Warning>,
@@ -183,7 +184,7 @@ pub enum Variant {
 pub enum Bootstrap {
     /// Unpacked in parallel, configured in one pass.
     Native,
-    /// dpkg does everything.
+    /// dpkg does everything. Does not work yet: it is refused when a root is to be made.
     Dpkg,
 }
 
@@ -208,7 +209,7 @@ pub struct Isolation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IsolationMode {
-    /// The safest that works.
+    /// As [`IsolationMode::Userns`]; real root is used only where it is asked for.
     Auto,
     /// A user namespace with a range of ids.
     Userns,
@@ -299,7 +300,8 @@ pub enum CleanupAfter {
     Never,
 }
 
-/// How large the store may grow before unused parts are removed; `None`: no limit.
+/// How large the store may grow before unused parts are removed; `None`: no limit. Not enforced yet:
+/// a config that sets one has a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreLimits {

@@ -56,6 +56,23 @@ pub enum Keyring {
     /// A key of any of these suffices. Files among them that cannot be read count as empty if
     /// another one has the key.
     Any(Vec<Keyring>),
+    /// Of another keyring only these keys or subkeys of them, whatever it says itself.
+    Only {
+        /// The keyring.
+        keyring: Box<Keyring>,
+        /// As those of files; never empty.
+        fingerprints: Vec<String>,
+    },
+}
+
+impl Keyring {
+    /// The same keyring, of which only these keys count; all of them if none is named.
+    pub(crate) fn only(self, fingerprints: &[String]) -> Keyring {
+        match fingerprints {
+            [] => self,
+            _ => Keyring::Only { keyring: Box::new(self), fingerprints: fingerprints.to_vec() },
+        }
+    }
 }
 
 /// `Acquire-By-Hash` (apt's `by-hash` option).

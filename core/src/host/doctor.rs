@@ -2,9 +2,9 @@
 
 use super::{choose_range, find_helper};
 use crate::error::{Error, Result};
-use debmock_helper::protocol::{Area, Enter, Helper, Mode, Program, Request, StoreCall, bytes};
+use crate::store::{Places, Zone, ZoneOptions};
+use debmock_helper::protocol::{Mode, Program};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 
 /// What is known about one isolation mode.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ impl Diagnosis {
     }
 }
 
-/// Tries every mode for real: enters it and mounts an overlay, in a temporary directory.
+/// Tries every mode for real: enters it and mounts an overlay, in the store that commands would use
+/// (it is made if it is missing): another disk may answer differently.
 pub fn diagnose(explicit: Option<&Program>, root_range: (u32, u32)) -> Diagnosis {
     let helper = find_helper(explicit);
     let modes = match &helper {
@@ -69,34 +70,17 @@ fn attempt(
         }
         Mode::Simple => debmock_helper::protocol::IdMap { uid: 0, gid: 0, count: u32::MAX },
     };
-    let folder = tempfile::tempdir()
-        .map_err(|error| Error::io("cannot make a temporary directory", error))?;
-    let areas = [(Area::Layers, "layers"), (Area::Roots, "roots")]
-        .map(|(area, name)| (area, bytes(folder.path().join(name).as_os_str().as_bytes())));
-    let helper = Helper::start(program)?;
-    let enter = Enter { mode, ids, areas: areas.to_vec(), binds: Vec::new() };
-    let entered = helper.request(&Request::Enter(enter), &[])?.done();
-    if entered.is_ok() {
-        match helper.request(&Request::Store(StoreCall::ProbeOverlay), &[])?.done() {
-            Ok(()) => notes.push("overlay mounts work".into()),
-            Err(error) => notes.push(format!(
-                "overlay mounts do not work below {} ({}): roots are copied, which is slower",
-                folder.path().display(),
-                Error::from(error)
-            )),
-        }
-        // Made by another owner: only the helper can delete them.
-        for area in [Area::Layers, Area::Roots] {
-            let place = debmock_helper::protocol::Place { area, path: "trash".into() };
-            let _ = helper.request(&Request::Store(StoreCall::Remove(place)), &[])?.done();
-        }
+    let places = Places { cache: crate::config::cache_dir()?, state: crate::config::state_dir()? };
+    let program = program.clone();
+    let zone = Zone::open(&ZoneOptions { places, mode, ids, program, binds: Vec::new() })?;
+    match zone.probe_overlay() {
+        Ok(()) => notes.push("overlay mounts work".into()),
+        Err(error) => notes.push(format!(
+            "overlay mounts do not work below {} ({error}): roots are copied, which is slower",
+            zone.places().state.display(),
+        )),
     }
-    drop(helper);
-    for name in ["layers", "roots"] {
-        // Empty now, and the folder that holds them is ours.
-        let _ = fs::remove_dir(folder.path().join(name).join("trash"));
-    }
-    Ok(entered?)
+    Ok(())
 }
 
 /// Adds to a refused mode the reason that this machine shows for it.
@@ -137,10 +121,6 @@ fn machine_notes() -> Vec<String> {
         {
             notes.push("kernels before 5.12 lack calls that debmock needs".into());
         }
-    }
-    let v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    if v2.trim().is_empty() {
-        notes.push("no cgroup v2 controllers at /sys/fs/cgroup: limits are set per process".into());
     }
     notes
 }

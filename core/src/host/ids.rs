@@ -34,7 +34,9 @@ pub fn choose_range(root_range: (u32, u32)) -> Result<RangeChoice> {
     let uid = rustix::process::getuid().as_raw();
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let (subuid, subgid) = (read("/etc/subuid"), read("/etc/subgid"));
-    let name = user_name(uid, &read("/etc/passwd"));
+    // The user database, not a file: users may be kept in a directory service.
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
+    let name = user.ok().flatten().map(|user| user.name);
     choose(uid, name.as_deref(), &subuid, &subgid, root_range)
 }
 
@@ -116,14 +118,6 @@ fn ranges(file: &str) -> impl Iterator<Item = Range<'_>> {
         let mut fields = line.trim().split(':');
         let (owner, first, count) = (fields.next()?, fields.next()?, fields.next()?);
         Some(Range { owner, first: first.parse().ok()?, count: count.parse().ok()? })
-    })
-}
-
-fn user_name(uid: u32, passwd: &str) -> Option<String> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, _, number) = (fields.next()?, fields.next()?, fields.next()?);
-        (number.parse() == Ok(uid)).then(|| name.to_owned())
     })
 }
 

@@ -13,9 +13,11 @@
 use crate::archive::checksum::{Hasher, Sha256};
 use crate::archive::state::{link_or_copy, make_folder};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -93,55 +95,76 @@ impl Debs {
     /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`].
     pub fn partial(&self, sha256: Sha256, size: u64) -> Result<Partial> {
         let mut partial = self.create(&sha256.to_string())?;
-        if let Some(old) = self.abandoned(sha256) {
-            // Copied, not taken over: should its writer be alive after all, nothing is mixed.
-            if let Ok(mut input) = File::open(&old) {
-                let mut buffer = vec![0; 128 * 1024];
-                while let Ok(count @ 1..) = input.read(&mut buffer) {
-                    if partial.size + count as u64 > size {
-                        partial.restart()?;
-                        break;
-                    }
-                    partial.write_all(&buffer[..count]).doing(|| self.writing())?;
+        if let Some((mut input, old)) = self.abandoned(sha256) {
+            let mut buffer = vec![0; 128 * 1024];
+            while let Ok(count @ 1..) = input.read(&mut buffer) {
+                if partial.size + count as u64 > size {
+                    partial.restart()?;
+                    break;
                 }
+                partial.write_all(&buffer[..count]).doing(|| self.writing())?;
             }
             let _ = fs::remove_file(&old);
         }
         Ok(partial)
     }
 
-    /// The largest file that a transfer of this hash left behind.
-    fn abandoned(&self, sha256: Sha256) -> Option<PathBuf> {
+    /// The largest file that a transfer of this hash left behind, locked.
+    fn abandoned(&self, sha256: Sha256) -> Option<(File, PathBuf)> {
         let prefix = format!("{sha256}.");
         let entries = fs::read_dir(self.root.join("partial")).ok()?.flatten();
-        let left = entries.filter(|entry| {
-            let name = entry.file_name();
-            let owner = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(&prefix))
-                .and_then(|rest| rest.split('.').next());
-            owner.is_some_and(|pid| pid == "left" || !Path::new("/proc").join(pid).exists())
+        let left = entries.filter_map(|entry| {
+            entry.file_name().to_str()?.strip_prefix(&prefix)?;
+            let path = entry.path();
+            let flags = OFlags::NOFOLLOW.bits().cast_signed();
+            // Some file systems lock only what may be written.
+            let options = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path);
+            let file = options.ok()?;
+            flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+            Some((file.metadata().ok()?.len(), path, file))
         });
-        let sized = left.filter_map(|entry| Some((entry.metadata().ok()?.len(), entry.path())));
-        sized.max().map(|(_, path)| path)
+        let largest = left.max_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        largest.filter(|(_, path, file)| is_at(file, path)).map(|(_, path, file)| (file, path))
     }
 
+    /// A new file that is locked as long as it is being written. Whether somebody still writes to a
+    /// file is told by the lock, which dies with its holder, not by a process id: processes that
+    /// share the store need not see each other.
     fn create(&self, name: &str) -> Result<Partial> {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            self.root.join("partial").join(format!("{name}.{}.{number}", std::process::id()));
-        // What has this name was left by a process of the same number.
-        let _ = fs::remove_file(&path);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .open(&path)
-            .doing(|| format!("cannot make {}", path.display()))?;
-        let debs = self.clone();
-        let left =
-            self.root.join("partial").join(format!("{name}.left.{}.{number}", std::process::id()));
-        Ok(Partial { debs, file, path, left, hasher: Hasher::new(), size: 0, done: false })
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path =
+                self.root.join("partial").join(format!("{name}.{}.{number}", std::process::id()));
+            let doing = || format!("cannot make {}", path.display());
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
+            let file = match made {
+                // Left behind, or of a process with the same number in another container.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                other => other.doing(doing)?,
+            };
+            match flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => {}
+                Err(Errno::INTR) => {
+                    let _ = fs::remove_file(&path);
+                    continue;
+                }
+                // A file system without locks: nothing on it is ever taken for abandoned.
+                Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS | Errno::INVAL) => {}
+                Err(error) => return Err(Error::io(doing(), error)),
+            }
+            // Before it was locked, somebody may have taken it for abandoned.
+            if is_at(&file, &path) {
+                let debs = self.clone();
+                return Ok(Partial {
+                    debs,
+                    file,
+                    path,
+                    hasher: Hasher::new(),
+                    size: 0,
+                    done: false,
+                });
+            }
+        }
     }
 
     fn writing(&self) -> String {
@@ -227,8 +250,6 @@ pub struct Partial {
     debs: Debs,
     file: File,
     path: PathBuf,
-    /// Its name when nobody writes to it any more.
-    left: PathBuf,
     hasher: Hasher,
     size: u64,
     done: bool,
@@ -306,13 +327,19 @@ impl Write for Partial {
     }
 }
 
+/// Whether this file is the one that has this name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(file), Ok(there)) => id(file) == id(there),
+        _ => false,
+    }
+}
+
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.done {
-            let _ = match self.size {
-                0 => fs::remove_file(&self.path),
-                _ => fs::rename(&self.path, &self.left),
-            };
+        if !self.done && self.size == 0 {
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
@@ -358,6 +385,33 @@ mod tests {
         fs::write(cache.path().join(format!("debs/v1/partial/{hash}.999999999.0")), "too long")
             .unwrap();
         assert_eq!(debs.partial(hash, 5).unwrap().size(), 0);
+    }
+
+    #[test]
+    fn one_whose_writer_cannot_be_seen_is_left_alone() {
+        let hash = Sha256::of(b"hello");
+        // In another container this may be the number of a process that runs, and of this one.
+        for pid in [999_999_999, std::process::id()] {
+            let cache = tempfile::tempdir().unwrap();
+            let debs = Debs::open(cache.path()).unwrap();
+            let next = NEXT.load(Ordering::Relaxed);
+            let paths: Vec<PathBuf> = (next..next + 20)
+                .map(|n| cache.path().join(format!("debs/v1/partial/{hash}.{pid}.{n}")))
+                .collect();
+            let files: Vec<File> = paths
+                .iter()
+                .map(|path| {
+                    fs::write(path, "he").unwrap();
+                    let file = OpenOptions::new().write(true).open(path).unwrap();
+                    flock(&file, FlockOperation::LockExclusive).unwrap();
+                    file
+                })
+                .collect();
+            assert_eq!(debs.partial(hash, 5).unwrap().size(), 0, "{pid}");
+            assert!(paths.iter().all(|path| fs::read(path).unwrap() == b"he"), "{pid}");
+            drop(files);
+            assert_eq!(debs.partial(hash, 5).unwrap().size(), 2, "{pid}");
+        }
     }
 
     #[test]

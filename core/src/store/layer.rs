@@ -3,12 +3,14 @@
 //! A layer is made aside and renamed into place: it appears complete or not at all. Its lock sees
 //! to it that the same key is never made twice at the same time; who waits finds it made.
 
+use super::zone::LAYER_LOCK;
 use super::{Held, Zone};
 use crate::error::Result;
 use crate::operation::Scope;
 use debmock_helper::protocol::Place;
 use debmock_helper::store::{MAKING, boot_id};
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 
 /// Says what went into a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,13 +50,18 @@ impl Layer {
 }
 
 /// The layer of `key`; if it is missing, `make` fills the directory that it is given.
+///
+/// # Errors
+/// [`ErrorKind::Locked`](crate::ErrorKind::Locked) if another process is still making the same
+/// layer after `limit`; `None` waits as long as it takes. Errors of `make`.
 pub fn provide(
     zone: &Zone,
     key: &LayerKey,
+    limit: Option<Duration>,
     scope: &Scope,
     make: impl FnOnce(&Place) -> Result<()>,
 ) -> Result<Layer> {
-    let lock_name = format!("layer.{}", key.as_str());
+    let lock_name = format!("{LAYER_LOCK}{}", key.as_str());
     let boot = boot_id();
     let exists = || {
         let read = |file| zone.read(Place::layer(format!("{}/{file}", key.as_str())));
@@ -62,12 +69,12 @@ pub fn provide(
         let sound = |mark: Option<Vec<u8>>| mark.is_none_or(|mark| mark == boot.as_bytes());
         Ok::<bool, crate::Error>(read("layer.json")?.is_some() && sound(read("boot")?))
     };
-    let shared = zone.lock(&lock_name, false, None, scope)?;
+    let shared = zone.lock(&lock_name, false, limit, scope)?;
     if exists()? {
         return Ok(Layer { key: key.clone(), _lock: shared });
     }
     drop(shared);
-    let alone = zone.lock(&lock_name, true, None, scope)?;
+    let alone = zone.lock(&lock_name, true, limit, scope)?;
     if !exists()? {
         let aside = format!("{MAKING}{}", key.as_str());
         // What a killed process left. The lock says that nobody is at it.

@@ -23,6 +23,9 @@ pub struct Places {
     pub state: PathBuf,
 }
 
+/// Begins the names of layers' locks; those of buildroots have their names.
+pub(super) const LAYER_LOCK: &str = "layer.";
+
 /// How to open a zone.
 #[derive(Debug, Clone)]
 pub struct ZoneOptions {
@@ -46,6 +49,31 @@ pub struct Zone {
     mode: Mode,
 }
 
+/// Names that come in several messages, as many as they may be.
+#[derive(Default)]
+struct Names {
+    names: Vec<String>,
+    bytes: usize,
+}
+
+impl Names {
+    /// Bytes of all names together, each counted with what it takes to hold it.
+    const MOST: usize = 16 << 20;
+
+    fn add(&mut self, names: Vec<String>, place: &Place) -> Result<()> {
+        self.bytes += names.iter().map(|name| name.len() + size_of::<String>()).sum::<usize>();
+        if self.bytes > Self::MOST {
+            return Err(Error::new(
+                ErrorKind::Store,
+                format!("{} of the store has too many entries", place.path),
+            )
+            .with_hint("remove the store with `debmock scrub all`; it is made again"));
+        }
+        self.names.extend(names);
+        Ok(())
+    }
+}
+
 /// A lock; dropping it releases it.
 #[must_use = "a lock that is dropped at once protects nothing"]
 #[derive(Debug)]
@@ -67,6 +95,9 @@ impl Zone {
         }
         for folder in [&layers, &roots, &lists, &debs] {
             make_readable(folder).map_err(|error| error.or_hint(variables))?;
+        }
+        for trees in [&layers, &roots] {
+            guard(trees.parent().unwrap_or(trees))?;
         }
         let areas = [
             (Area::Layers, layers.join(&name)),
@@ -151,13 +182,16 @@ impl Zone {
     }
 
     /// Names in a directory, sorted; a missing one has none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] for a directory with more names than anybody has buildroots or layers.
     pub fn list(&self, place: Place) -> Result<Vec<String>> {
-        let channel = self.call(StoreCall::List(place))?;
-        let mut all = Vec::new();
+        let channel = self.call(StoreCall::List(place.clone()))?;
+        let mut all = Names::default();
         loop {
             match channel.reply()?.0 {
-                Reply::Names(names) => all.extend(names),
-                Reply::Done => return Ok(all),
+                Reply::Names(names) => all.add(names, &place)?,
+                Reply::Done => return Ok(all.names),
                 other => return Err(unexpected(&other).into()),
             }
         }
@@ -206,8 +240,7 @@ impl Zone {
             match channel.receive(Duration::from_millis(100))? {
                 Some((Reply::Done, _)) => return Ok(Held { _channel: channel }),
                 Some((Reply::Failed(failure), _)) => {
-                    return Err(Error::from(failure)
-                        .with_hint("wait until it has finished, or use --uniqueext for a buildroot of your own"));
+                    return Err(locked(name, failure.into()));
                 }
                 Some((Reply::Waiting { holder }, _)) => {
                     scope.emit(What::Waiting { what: name.to_owned(), holder: holder.clone() });
@@ -217,15 +250,24 @@ impl Zone {
                 None => {}
             }
             if limit.is_some_and(|limit| started.elapsed() > limit) {
-                return Err(Error::new(
-                    ErrorKind::Locked,
-                    format!("{name} is still in use by {known_holder}"),
-                )
-                .with_hint(
-                    "wait until it has finished, or use --uniqueext for a buildroot of your own",
-                ));
+                let message = format!("{name} is still in use by {known_holder}");
+                return Err(locked(name, Error::new(ErrorKind::Locked, message)));
             }
         }
+    }
+}
+
+/// Says what to do about a lock that somebody else has. Other failures have other remedies: a full
+/// disk does not become empty by waiting.
+fn locked(name: &str, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Locked if name.starts_with(LAYER_LOCK) => {
+            error.with_hint("wait until the other process has made it, or raise `lock_timeout`")
+        }
+        ErrorKind::Locked => error.with_hint(
+            "wait until it has finished, or use --uniqueext for a buildroot of your own",
+        ),
+        _ => error,
     }
 }
 
@@ -256,13 +298,29 @@ fn zone_name(mode: Mode, ids: IdMap) -> String {
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The top directories are the caller's alone: trees below hold setuid programs of sub-ids.
+/// Makes a top directory for the caller alone. One that is there keeps its mode: somebody chose it.
 fn make_private(path: &Path) -> Result<()> {
     let doing = || format!("cannot make the directory {}", path.display());
     if !path.is_dir() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).doing(doing)?;
     }
     Ok(())
+}
+
+/// Closes a directory with trees below to everybody but its owner, whatever the mode of the top
+/// directory: a build may leave a setuid program in a tree, which in [`Mode::Simple`] is root's own,
+/// and no other user of the host may come to run it. The helper reaches trees through descriptors
+/// that it opens first, so that the ids of the roots need no way through here.
+fn guard(path: &Path) -> Result<()> {
+    let doing = || format!("cannot close {} to other users", path.display());
+    if fs::metadata(path).doing(doing)?.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).doing(doing).map_err(|error| {
+        error.or_hint(
+            "a build may leave setuid programs below: as its owner, run `chmod 700` on it, or choose other directories with DEBMOCK_CACHE_DIR and DEBMOCK_STATE_DIR",
+        )
+    })
 }
 
 /// Directories below are readable through a descriptor by the roots' ids.
@@ -275,4 +333,51 @@ fn make_readable(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_are_closed_to_other_users_whatever_the_mode_above() {
+        let top = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        fs::set_permissions(top.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        make_private(top.path()).unwrap();
+        assert_eq!(mode(top.path()), 0o755);
+        let trees = top.path().join("roots/v1");
+        make_readable(&trees).unwrap();
+        // One that an earlier version left open, too.
+        for _ in 0..2 {
+            guard(&top.path().join("roots")).unwrap();
+            assert_eq!(mode(&top.path().join("roots")), 0o700);
+            fs::set_permissions(top.path().join("roots"), fs::Permissions::from_mode(0o711))
+                .unwrap();
+        }
+        assert_eq!(mode(&trees), 0o755);
+    }
+
+    #[test]
+    fn only_a_lock_that_somebody_has_asks_to_wait() {
+        let hint = |name, kind| {
+            let error = locked(name, Error::new(kind, "x"));
+            error.hint().unwrap_or_default().to_owned()
+        };
+        assert!(hint("sid", ErrorKind::Locked).contains("--uniqueext"));
+        assert!(hint("layer.base-1", ErrorKind::Locked).contains("`lock_timeout`"));
+        for kind in [ErrorKind::Io, ErrorKind::NoSpace, ErrorKind::Helper, ErrorKind::Store] {
+            assert!(!hint("sid", kind).contains("wait"), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_without_end_is_refused() {
+        let mut names = Names::default();
+        let place = Place::root(".");
+        let message = || vec!["x".repeat(200); 500];
+        let refused = (0..1000).find_map(|_| names.add(message(), &place).err()).unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Store);
+        assert!(names.bytes < 2 * Names::MOST);
+    }
 }

@@ -40,7 +40,8 @@ impl Http {
             tls = tls.root_certs(RootCerts::Specific(Arc::new(authorities(path)?)));
         }
         let (network, tls) = (network.clone(), tls.build());
-        Ok(Http { network, cancel, tls, names: Names::default(), agents: Mutex::default() })
+        let names = Names::new(cancel.clone());
+        Ok(Http { network, cancel, tls, names, agents: Mutex::default() })
     }
 
     pub(super) fn open(&self, request: Request<'_>) -> Outcome<Answer> {

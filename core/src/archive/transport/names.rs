@@ -3,9 +3,16 @@
 //! ureq looks a name up for every request, also for those that go over a connection that is open
 //! already. A resolver that loses one packet in a hundred would then stop a bootstrap for
 //! seconds again and again.
+//!
+//! The C library's resolver is asked, because it alone knows what the host's `nsswitch.conf` says,
+//! and it cannot be interrupted: who cancels waits for the look-up that is under way, at most as
+//! long as `resolv.conf(5)` lets the resolver try (with its defaults 10 seconds a name server). No
+//! thread is left behind for it, and no other look-up begins once the operation is cancelled.
 
+use crate::operation::CancelToken;
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use ureq::config::Config;
@@ -17,9 +24,17 @@ use ureq::unversioned::transport::NextTimeout;
 type Known = Arc<Mutex<Vec<SocketAddr>>>;
 
 /// Remembers what it has found. Clones share it. A look-up that fails is not remembered.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Names {
     known: Arc<Mutex<HashMap<String, Known>>>,
+    cancel: CancelToken,
+}
+
+impl Names {
+    /// Knows nothing yet; looks nothing up once `cancel` is cancelled.
+    pub(super) fn new(cancel: CancelToken) -> Self {
+        Names { known: Arc::default(), cancel }
+    }
 }
 
 impl fmt::Debug for Names {
@@ -43,6 +58,10 @@ impl Resolver for Names {
         // Others who want the same name wait for this look-up instead of making their own.
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_empty() {
+            // Each of those who waited for a name server that is silent would wait for it again.
+            if self.cancel.is_cancelled() {
+                return Err(ureq::Error::Io(io::Error::other("the operation was cancelled")));
+            }
             // Without limits on time it makes no thread.
             let found = DefaultResolver::default().resolve(uri, config, timeout)?;
             known.extend(found.iter());
@@ -58,8 +77,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_look_up_begins_when_the_operation_is_cancelled() {
+        let cancel = CancelToken::new();
+        let names = Names::new(cancel.clone());
+        let look_up = |uri: &str| {
+            let uri: Uri = uri.parse().unwrap();
+            names.resolve(&uri, &Config::default(), NextTimeout::default())
+        };
+        look_up("http://localhost:81/x").unwrap();
+        cancel.cancel();
+        // What is known needs none.
+        look_up("http://localhost:81/y").unwrap();
+        assert!(look_up("http://localhost:82/").unwrap_err().to_string().contains("cancelled"));
+    }
+
+    #[test]
     fn a_name_is_looked_up_once() {
-        let names = Names::default();
+        let names = Names::new(CancelToken::new());
         let uri: Uri = "http://localhost:81/x".parse().unwrap();
         let config = Config::default();
         let first = names.resolve(&uri, &config, NextTimeout::default()).unwrap();

@@ -231,3 +231,26 @@ fn this_hosts_configuration_can_be_read() {
     let config = Config::default_for_host().unwrap();
     assert!(!config.archives.is_empty());
 }
+
+#[test]
+fn fingerprints_alone_restrict_the_carried_keys_where_apt_trusts_none() {
+    let fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567";
+    let sources =
+        format!("deb [signed-by={fingerprint}] http://mirror.example.org/debian bookworm main\n");
+    let only = Keyring::BuiltIn("debian".into()).only(&[fingerprint.into()]);
+    for name in ["debian-bookworm", "debian-trixie"] {
+        let config = load(BOOKWORM, &sources, &[], name);
+        assert_eq!(config.archives[0].keyring, only, "{name}");
+    }
+    let trusted = [("etc/apt/trusted.gpg.d/a.asc", "-----BEGIN")];
+    let config = load(BOOKWORM, &sources, &trusted, "debian-trixie");
+    let Keyring::Any(keyrings) = &config.archives[0].keyring else { panic!() };
+    assert!(matches!(&keyrings[0], Keyring::Files { fingerprints, .. } if fingerprints.len() == 1));
+    assert_eq!(keyrings[1], only);
+    // What `config show` prints means the same when it is read again.
+    let text = format!(
+        "extends = \"debian-bookworm\"\nkeyring = [\"builtin:debian\", \"{fingerprint}\"]\n"
+    );
+    let config = load(BOOKWORM, "", &[("etc/debmock/own.toml", &text)], "own");
+    assert_eq!(config.archives[0].keyring, only);
+}

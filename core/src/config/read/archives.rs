@@ -125,6 +125,14 @@ pub(super) fn read_keyring(node: &Node, host: &HostApt) -> Result<Keyring> {
                 "{word:?} is no absolute path of a key file, no fingerprint of 40 digits, no armored key, and not builtin:debian"
             ))
         })?;
+        if signed_by.files.is_empty() && !keyrings.is_empty() {
+            // Beside keys that are given here, fingerprints choose among these.
+            let all = match keyrings.len() {
+                1 => keyrings.swap_remove(0),
+                _ => Keyring::Any(keyrings),
+            };
+            return Ok(all.only(&signed_by.fingerprints));
+        }
         let keyring = archives::keyring(&signed_by, host).ok_or_else(|| {
             node.origin.error("fingerprints alone choose among the keys that the host's apt trusts, and it trusts none")
                 .with_hint("add the path of the key file")

@@ -92,7 +92,7 @@ pub(crate) const KEYS: &[Key] = &[
         "bootstrap",
         Kind::Choice(&["native", "dpkg"]),
         "\"native\"",
-        "How the first layer is made: `native` unpacks in parallel, `dpkg` lets dpkg do everything and is slow.",
+        "How the first layer is made: `native` unpacks in parallel. `dpkg`, which is to let dpkg do everything, does not work yet and is refused.",
     ),
     key(
         "source_date_epoch",
@@ -104,7 +104,7 @@ pub(crate) const KEYS: &[Key] = &[
         "lock_timeout",
         Kind::Duration,
         "0",
-        "How long to wait for another debmock that uses the same buildroot; 0 waits for ever.",
+        "How long to wait for another debmock that uses the same buildroot or makes the same layer; 0 waits for ever.",
     ),
     key(
         "packages.variant",
@@ -156,7 +156,7 @@ pub(crate) const KEYS: &[Key] = &[
         "isolation.mode",
         Kind::Choice(&["auto", "userns", "simple"]),
         "\"auto\"",
-        "`userns` works in a user namespace, `simple` is real root in the other namespaces, `auto` takes the safest that works.",
+        "`userns` works in a user namespace, `simple` is real root in the other namespaces and never chosen by itself; `auto` is `userns`.",
     ),
     key(
         "isolation.root_id_base",
@@ -207,7 +207,7 @@ pub(crate) const KEYS: &[Key] = &[
         "store.layers_max",
         Kind::Size,
         "0",
-        "Size of all layers above which unused ones are removed, the least recently used first; 0 means no limit.",
+        "Size of all layers above which unused ones are to be removed. Not enforced yet: a limit is answered with a warning; 0 means no limit.",
     ),
     key("store.debs_max", Kind::Size, "0", "The same for downloaded packages and sources."),
     key(
