@@ -7,14 +7,16 @@
 mod boot;
 mod copy;
 mod files;
+mod lend;
 mod remove;
 
 pub use boot::{check as check_boot, claim};
 pub use copy::copy_tree;
 pub use files::{
-    boot_id, look_alike, make_directory_at, make_path, open_directory, read_at, write_at,
-    write_files,
+    boot_id, look_alike, make_directory_at, make_path, now_nanos, open_directory, read_at,
+    write_at, write_files,
 };
+pub use lend::{lend, take_back};
 pub use remove::{remove_tree, usage};
 
 use crate::protocol::{Area, Bytes, Doing, Failure, Place, Reply, StoreCall};
