@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 
-/// Small files of the store are at most this long, in bytes.
+/// Small files of the store that are longer, in bytes, are refused.
 const LONGEST: u64 = 1 << 20;
 
 pub(super) const DIRECTORY: OFlags =
@@ -215,7 +215,18 @@ pub fn now_nanos() -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use super::checked;
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_store_that_is_too_long_is_refused_and_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let at: OwnedFd = File::open(folder.path()).unwrap().into();
+        std::fs::write(folder.path().join("file"), vec![b'x'; LONGEST as usize]).unwrap();
+        assert_eq!(read_at(&at, "file").unwrap().unwrap().len() as u64, LONGEST);
+        std::fs::write(folder.path().join("file"), vec![b'x'; LONGEST as usize + 1]).unwrap();
+        assert!(read_at(&at, "file").is_err());
+        assert!(matches!(read_at(&at, "missing"), Ok(None)));
+    }
 
     #[test]
     fn paths_of_the_store_stay_in_their_area() {
