@@ -445,6 +445,12 @@ fn a_buildroot_that_another_boot_left_is_refused_with_a_way_out() {
             errors[0].contains("Buildroot") && errors[0].contains("debmock clean"),
             "{name}: {errors:?}"
         );
+        // nobody takes it for good when it is an archive
+        let tar = drive.area().work().join("damaged.tar");
+        let said = drive.steps(&["try:export", &tar.to_string_lossy()]).succeeded();
+        let errors = said.of("error");
+        assert!(errors.len() == 1 && errors[0].contains("debmock clean"), "{name}: {errors:?}");
+        assert!(!tar.exists(), "{name}");
         let said =
             drive.steps(&["clean", "run", "root", "test -e /file || echo fresh"]).succeeded();
         assert_eq!(said.out(), "fresh");
