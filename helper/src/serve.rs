@@ -6,7 +6,8 @@
 
 use crate::keeper::{self, AttachLate, Inherited};
 use crate::protocol::{
-    BUILD_ID, Doing, Failure, FailureKind, Lock, MAGIC, Open, Place, Reply, Request, decode, encode,
+    BUILD_ID, Doing, Failure, FailureKind, Lock, MAGIC, Open, Place, Reply, Request, Tree, decode,
+    encode,
 };
 use crate::sandbox::identity::{self, Entered};
 use crate::sandbox::tree;
@@ -105,6 +106,15 @@ struct Session {
     number: u32,
     child: Child,
     link: OwnedFd,
+    tree: Tree,
+}
+
+impl Session {
+    /// Waits for the end of the keeper, with which everything in it has ended, and cleans up.
+    fn finish(&self, entered: Option<&Entered>) -> Result<(), Failure> {
+        let _ = process::wait_for(self.child.pid);
+        entered.map_or(Ok(()), |entered| tree::leave(entered, &self.tree))
+    }
 }
 
 struct Helper {
@@ -157,8 +167,15 @@ impl Helper {
                 return;
             }
             let request = next();
-            self.sessions
-                .retain(|session| !next() || process::wait_for(session.child.pid).is_err());
+            let entered = self.entered.as_ref();
+            self.sessions.retain(|session| {
+                let ended = next();
+                if ended {
+                    // Who opens the root next tries again, and is told what is wrong.
+                    let _ = session.finish(entered);
+                }
+                !ended
+            });
             self.held.retain(|held| {
                 let released = next();
                 if released {
@@ -255,7 +272,7 @@ impl Helper {
                 if let Some(index) = self.sessions.iter().position(|one| one.number == session) {
                     let ended = self.sessions.swap_remove(index);
                     let _ = pidfd_send_signal(&ended.child.pidfd, rustix::process::Signal::KILL);
-                    let _ = process::wait_for(ended.child.pid);
+                    ended.finish(self.entered.as_ref())?;
                 }
                 Ok(true)
             }
@@ -394,7 +411,12 @@ impl Helper {
         {
             Fork::Child => keeper::live(inherited, open),
             Fork::Parent(child) => {
-                self.sessions.push(Session { number: self.number, child, link });
+                self.sessions.push(Session {
+                    number: self.number,
+                    child,
+                    link,
+                    tree: open.tree.clone(),
+                });
                 self.number += 1;
                 Ok(())
             }
@@ -421,13 +443,16 @@ impl Helper {
 
     /// Ends all that this process started, and waits until it has ended.
     fn end(&mut self) {
-        let children = self.sessions.iter().map(|session| &session.child);
-        let children: Vec<_> =
-            children.chain(self.workers.iter().map(|w| &w.child)).chain(&self.tidier).collect();
-        for child in &children {
+        let others = self.workers.iter().map(|worker| &worker.child).chain(&self.tidier);
+        let others: Vec<_> = others.collect();
+        let sessions = self.sessions.iter().map(|session| &session.child);
+        for child in sessions.chain(others.iter().copied()) {
             let _ = pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL);
         }
-        for child in children {
+        for session in &self.sessions {
+            let _ = session.finish(self.entered.as_ref());
+        }
+        for child in others {
             let _ = process::wait_for(child.pid);
         }
     }

@@ -156,7 +156,7 @@ impl Zone {
 
     /// Renames; fails if the new place is taken.
     pub fn rename(&self, from: Place, to: Place) -> Result<()> {
-        Ok(self.call(StoreCall::Rename { from, to, exchange: false })?.done()?)
+        Ok(self.call(StoreCall::Rename { from, to })?.done()?)
     }
 
     /// Deletes a tree; its place is free at once.

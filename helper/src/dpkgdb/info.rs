@@ -148,7 +148,10 @@ pub(crate) fn open_dir(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Erro
     })
 }
 
-/// Reads a regular file of the root, at most 256 MiB, through no link in its last component.
+/// Regular files of the root that are larger, in bytes, are refused.
+const LARGEST: u64 = 256 << 20;
+
+/// Reads a regular file of the root, through no link in its last component.
 pub(crate) fn read(root: BorrowedFd<'_>, path: &str) -> Result<Vec<u8>, Error> {
     let fail = |source| Error::Io { doing: "read", path: format!("/{path}"), source };
     let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -161,7 +164,12 @@ pub(crate) fn read(root: BorrowedFd<'_>, path: &str) -> Result<Vec<u8>, Error> {
         return Err(Error::Damaged { path: format!("/{path}"), what: "it is no file".into() });
     }
     let mut data = Vec::new();
-    file.take(256 << 20).read_to_end(&mut data).map_err(fail)?;
+    // One byte more tells a file that is too large.
+    file.take(LARGEST + 1).read_to_end(&mut data).map_err(fail)?;
+    if data.len() as u64 > LARGEST {
+        let what = format!("it has more than {LARGEST} bytes");
+        return Err(Error::Damaged { path: format!("/{path}"), what });
+    }
     Ok(data)
 }
 

@@ -1,6 +1,6 @@
 //! Reads a tar stream into an empty directory.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,17 +12,6 @@ use crate::unpack::path::{Absolute, clean};
 use crate::unpack::place::{Budget, Placed, Placer};
 use crate::unpack::tarstream::{Entry, Kind, TarStream};
 use crate::unpack::{Error, Limits, Problem, Tree};
-
-/// What came out of an archive.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ImportSummary {
-    /// Entries that were made.
-    pub entries: u64,
-    /// Bytes of file content.
-    pub bytes: u64,
-    /// Device nodes that were left out.
-    pub skipped_devices: u64,
-}
 
 /// Whose what is made will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +40,14 @@ pub fn import(
     ownership: Ownership,
     limits: Limits,
     cancel: &AtomicBool,
-) -> Result<ImportSummary, Error> {
+) -> Result<(), Error> {
     let fail = |problem| Error::new(name, problem);
     let tree = Tree::new(root);
     let mut import = Import {
         placer: Placer::new(&tree),
         budget: Budget::new(limits),
-        directories: HashMap::new(),
-        summary: ImportSummary::default(),
+        directories: BTreeMap::new(),
+        empty: true,
         cancel,
     };
     let mut stream = TarStream::new(detect(stream).map_err(fail)?);
@@ -72,11 +61,11 @@ pub fn import(
         import.entry(&entry, &mut stream).map_err(|problem| fail(problem).at(&entry.name))?;
     }
     stream.finish().map_err(fail)?;
-    if import.summary.entries == 0 {
+    if import.empty {
         return Err(fail(Problem::malformed("has no entries: it is no archive of a root")));
     }
-    // Deepest first: setting one does not change another.
-    for (path, mtime) in &import.directories {
+    // Deepest first, as tar does: of two names of one directory the same one rules every time.
+    for (path, mtime) in import.directories.iter().rev() {
         match import.placer.kind(path) {
             Ok(Some(FileType::Directory)) => import
                 .placer
@@ -90,14 +79,14 @@ pub fn import(
             _ => {}
         }
     }
-    Ok(import.summary)
+    Ok(())
 }
 
 struct Import<'t, 'a> {
     placer: Placer<'t, 'a>,
     budget: Budget,
-    directories: HashMap<Vec<u8>, (i64, u32)>,
-    summary: ImportSummary,
+    directories: BTreeMap<Vec<u8>, (i64, u32)>,
+    empty: bool,
     cancel: &'t AtomicBool,
 }
 
@@ -109,14 +98,12 @@ impl Import<'_, '_> {
         self.budget.entry()?;
         let path = clean(&entry.name, Absolute::Strip)?;
         if matches!(entry.kind, Kind::CharDevice | Kind::BlockDevice) {
-            self.summary.skipped_devices += 1;
             return Ok(());
         }
         if path.is_empty() && entry.kind != Kind::Directory {
             return Err(Problem::malformed("the root of the archive is no directory"));
         }
-        self.summary.entries += 1;
-        self.summary.bytes += entry.size;
+        self.empty = false;
         if entry.kind == Kind::Directory {
             if !path.is_empty() && self.placer.walker.tree().open_dir(&path).is_err() {
                 self.placer.remove(&path)?;

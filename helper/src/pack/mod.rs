@@ -12,7 +12,7 @@ mod header;
 mod import;
 
 pub use export::{ExportOptions, export};
-pub use import::{ImportSummary, Ownership, import};
+pub use import::{Ownership, import};
 
 /// Why a tree could not be archived.
 #[derive(Debug, thiserror::Error)]

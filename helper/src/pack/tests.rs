@@ -25,7 +25,7 @@ fn export_bytes(root: &Path) -> Vec<u8> {
     bytes
 }
 
-fn import_into(site: &Site, bytes: &[u8]) -> Result<super::ImportSummary, Error> {
+fn import_into(site: &Site, bytes: &[u8]) -> Result<(), Error> {
     let root = fs::File::open(site.root()).unwrap();
     let result =
         import(root.as_fd(), bytes, "test.tar", Ownership::Archive, Limits::for_root(), &NEVER);
@@ -138,8 +138,7 @@ fn nothing_is_imported_outside_the_root() {
 fn devices_are_left_out() {
     let site = Site::new();
     let tar = Tar::new().dir("dev/").node(EntryType::Char, "dev/null").node(EntryType::Block, "x");
-    let summary = import_into(&site, &tar.done()).unwrap();
-    assert_eq!((summary.entries, summary.skipped_devices), (1, 2));
+    import_into(&site, &tar.done()).unwrap();
     assert!(!site.root().join("x").exists());
 }
 

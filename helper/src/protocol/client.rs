@@ -95,6 +95,10 @@ impl Helper {
         let child = std::process::Command::new(&program.path)
             .args(&program.arguments)
             .arg0(program.path.as_os_str())
+            // It and what it starts (`newuidmap`) need no variable; secrets of the host do not
+            // belong into it, and the loader shall not take orders meant for the host.
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| is_ours(name)))
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::from(words.try_clone().map_err(ClientError::Socket)?))
@@ -163,6 +167,11 @@ impl Drop for Helper {
             let _ = child.wait();
         }
     }
+}
+
+/// Whether an environment variable is debmock's own, or asks for words about a crash.
+fn is_ours(name: &std::ffi::OsStr) -> bool {
+    name == "RUST_BACKTRACE" || name.as_encoded_bytes().starts_with(b"DEBMOCK_")
 }
 
 /// Sends `message` with a fresh reply socket in front of `descriptors`.
@@ -312,4 +321,26 @@ impl Keeper {
 /// Bytes of a text.
 pub fn bytes(text: impl AsRef<[u8]>) -> Bytes {
     Bytes::from(text.as_ref().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_helper_sees_no_variable_of_the_hosts() {
+        assert!(std::env::var_os("PATH").is_some());
+        let script = "tr '\\0' '\\n' < /proc/$$/environ >&2";
+        let program = Program {
+            path: "/bin/sh".into(),
+            arguments: vec!["-c".into(), format!("PATH=/usr/bin:/bin; {script}").into()],
+        };
+        let error = Helper::start(&program).unwrap_err();
+        let ClientError::Gone(words) = &error else { panic!("{error}") };
+        let foreign = |line: &&str| {
+            !line.is_empty() && !is_ours(line.split('=').next().unwrap_or_default().as_ref())
+        };
+        assert_eq!(words.lines().find(foreign), None);
+        assert!(is_ours("DEBMOCK_HELPER".as_ref()) && !is_ours("LD_PRELOAD".as_ref()));
+    }
 }

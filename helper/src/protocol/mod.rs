@@ -135,14 +135,12 @@ pub struct Lock {
 pub enum StoreCall {
     /// Make a directory with mode 0755 and its parents; an existing one is fine.
     MakeDirectory(Place),
-    /// Rename; replaces nothing unless `exchange`, which swaps the two.
+    /// Rename; replaces nothing.
     Rename {
         /// From.
         from: Place,
         /// To.
         to: Place,
-        /// Swap.
-        exchange: bool,
     },
     /// Move a tree out of the way at once and delete it.
     Remove(Place),

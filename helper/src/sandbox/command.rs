@@ -60,7 +60,6 @@ fn prepare(launch: &Launch<'_>) -> Result<std::convert::Infallible, Failure> {
         (libc::RLIMIT_AS, run.memory),
         (libc::RLIMIT_FSIZE, run.file_size),
         (libc::RLIMIT_NPROC, run.processes),
-        (libc::RLIMIT_CORE, Some(0)),
     ];
     for (resource, value) in limits {
         if let Some(value) = value {
@@ -68,9 +67,10 @@ fn prepare(launch: &Launch<'_>) -> Result<std::convert::Infallible, Failure> {
                 .doing(|| format!("cannot set resource limit {resource}"))?;
         }
     }
+    process::suggest_limit(libc::RLIMIT_CORE, 0).doing(text("cannot limit core dumps"))?;
     // The kernel's default, which builds get everywhere: with many more some programs loop over
     // every possible descriptor.
-    process::limit_open_files(1024).doing(text("cannot limit open files"))?;
+    process::suggest_limit(libc::RLIMIT_NOFILE, 1024).doing(text("cannot limit open files"))?;
     if run.linux32 {
         const PER_LINUX32: u64 = 8;
         process::set_personality(PER_LINUX32).doing(text("cannot set the personality"))?;

@@ -128,7 +128,8 @@ fn make_owned(path: &Path, (uid, gid): (u32, u32)) -> Result<(), Failure> {
     // Made under another name first, so that two processes that start at once never see it with
     // the wrong owner.
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}", std::process::id()));
+    // A number alone may come again: in another container, or after a kill.
+    name.push(format!(".{}.{}", std::process::id(), crate::store::now_nanos()));
     let temporary = path.with_file_name(name);
     fs::create_dir(&temporary).doing(doing)?;
     let (owner, group) = (rustix::process::Uid::from_raw(uid), rustix::process::Gid::from_raw(gid));

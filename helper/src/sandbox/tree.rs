@@ -22,14 +22,16 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 pub fn mount(entered: &Entered, open: &Open) -> Result<OwnedFd, Failure> {
     match &open.tree {
         Tree::Directory { place, writable } => {
+            let home = check_boot(entered, place)?;
             let directory = store::open_directory(entered, place)?;
-            if *writable
-                && place.area == Area::Roots
-                && let Some((home, name)) = home_of(entered, place)?
-            {
-                store::claim(&home, &name)?;
-            }
-            if *writable && !open.files.is_empty() {
+            if let (Area::Roots, Some((home, name))) = (place.area, home) {
+                if *writable {
+                    store::claim(&home, &name)?;
+                    store::lend(&home, &directory, &open.files)?;
+                } else {
+                    store::take_back(&home, &directory)?;
+                }
+            } else if *writable && !open.files.is_empty() {
                 store::write_files(&directory, &open.files)?;
             }
             bind(&directory, if *writable { NODEV } else { NODEV | RDONLY })
@@ -37,11 +39,24 @@ pub fn mount(entered: &Entered, open: &Open) -> Result<OwnedFd, Failure> {
         }
         // An overlay of one layer and no upper does not exist.
         Tree::Overlay { lower, upper: None } if lower.len() == 1 => {
+            check_boot(entered, &lower[0])?;
             bind(&store::open_directory(entered, &lower[0])?, NODEV | RDONLY)
                 .isolating(|| format!("cannot mount {}", lower[0].path))
         }
         Tree::Overlay { lower, upper } => overlay(entered, lower, upper.as_ref(), open),
     }
+}
+
+/// What is left to do when a session on `tree` has ended: an ordinary end leaves nothing of the
+/// session in a tree that is no overlay.
+pub fn leave(entered: &Entered, tree: &Tree) -> Result<(), Failure> {
+    if let Tree::Directory { place, writable: true } = tree
+        && place.area == Area::Roots
+        && let Some((home, _)) = home_of(entered, place)?
+    {
+        store::take_back(&home, &store::open_directory(entered, place)?)?;
+    }
+    Ok(())
 }
 
 /// A detached mount of one directory.
@@ -62,11 +77,7 @@ fn overlay(
 ) -> Result<OwnedFd, Failure> {
     let mut layers = Vec::new();
     for place in lower {
-        if place.area == Area::Layers
-            && let Some((home, name)) = home_of(entered, place)?
-        {
-            store::check_boot(&home, &format!("the layer {name}"))?;
-        }
+        check_boot(entered, place)?;
         layers.push(store::open_directory(entered, place)?);
     }
     let mut change = None;
@@ -129,6 +140,20 @@ pub fn mount_overlay(
     }
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Refuses a layer or buildroot that a machine which went down may have damaged; its directory.
+fn check_boot(entered: &Entered, place: &Place) -> Result<Option<(OwnedFd, String)>, Failure> {
+    let what = match place.area {
+        Area::Layers => "the layer",
+        Area::Roots => "the buildroot",
+        Area::Lists | Area::Debs => return Ok(None),
+    };
+    let home = home_of(entered, place)?;
+    if let Some((home, name)) = &home {
+        store::check_boot(home, &format!("{what} {name}"))?;
+    }
+    Ok(home)
 }
 
 /// The directory of a layer or buildroot, in which its tree at `place` lies.

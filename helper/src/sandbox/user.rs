@@ -5,6 +5,7 @@
 
 use crate::protocol::{Doing, Failure};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
 
@@ -51,7 +52,12 @@ pub fn look_up(user: &str) -> Result<User, Failure> {
         return Ok(User { uid: 0, gid: 0, groups: vec![0], name, home, shell });
     }
     let passwd = read("/etc/passwd")?;
-    let group = read("/etc/group").unwrap_or_default();
+    let group = match read("/etc/group") {
+        Ok(group) => group,
+        // A user may be looked up in a root that has no groups yet.
+        Err(failure) if failure.errno == Errno::NOENT.raw_os_error() => String::new(),
+        Err(failure) => return Err(failure),
+    };
     find(user, &passwd, &group)
         .ok_or_else(|| Failure::request(format!("the root has no user {user:?} (/etc/passwd)")))
 }
@@ -95,16 +101,31 @@ fn read(path: &str) -> Result<String, Failure> {
         return Err(Failure::hostile(format!("{path} of the root is no regular file")));
     }
     let mut bytes = Vec::new();
+    // One byte more tells a file that is too large.
     File::from(file)
-        .take(LARGEST)
+        .take(LARGEST + 1)
         .read_to_end(&mut bytes)
         .doing(|| format!("cannot read {path} of the root"))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Failure::hostile(format!("{path} of the root has more than {LARGEST} bytes")));
+    }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_that_is_too_large_is_refused_and_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passwd");
+        let path = path.to_str().unwrap();
+        std::fs::write(path, vec![b'x'; LARGEST as usize]).unwrap();
+        assert_eq!(read(path).unwrap().len() as u64, LARGEST);
+        std::fs::write(path, vec![b'x'; LARGEST as usize + 1]).unwrap();
+        assert!(read(path).unwrap_err().doing.contains("more than"));
+    }
 
     const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nsbuild:x:999:998::/var/lib/sbuild:/bin/bash\nfew:x:5:5\nbroken\n";
     const GROUP: &str = "root:x:0:\naudio:x:29:sbuild,other\nsbuild:x:998:\n";

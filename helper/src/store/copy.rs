@@ -1,74 +1,151 @@
 //! Copies of whole trees, for machines that cannot mount overlays: by reflink where the file
 //! system can, else byte by byte. Owners, modes, times, extended attributes and hard links stay.
 
+use super::trail::{OPEN, Trail, entries};
 use crate::protocol::{Doing, Failure};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, chownat, fchmod, fchown, fgetxattr,
+    AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, chownat, fchmod, fchown, fgetxattr,
     flistxattr, fsetxattr, futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat,
     statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-
-const OPEN: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Copies the tree `source` to the new directory `name` of `parent`.
 pub fn copy_tree(source: &OwnedFd, parent: &OwnedFd, name: &str) -> Result<(), Failure> {
     mkdirat(parent, name, Mode::from(0o700)).doing(|| format!("cannot make {name}"))?;
     let target =
         openat(parent, name, OPEN, Mode::empty()).doing(|| format!("cannot open {name}"))?;
-    let root = target.try_clone().doing(|| "cannot copy a descriptor".into())?;
-    let mut links = HashMap::new();
-    copy_directory(source, &target, "", &root, &mut links)
+    let opening = || "cannot open what is to be copied".to_owned();
+    let mut copy = Copy {
+        from: Trail::new(source).doing(opening)?,
+        to: Trail::new(&target).doing(opening)?,
+        top: target,
+        path: Vec::new(),
+        links: HashMap::new(),
+    };
+    // What is still to be entered, for each directory on the way down.
+    let mut waiting = vec![copy.directory()?];
+    while let Some(names) = waiting.last_mut() {
+        if let Some(name) = names.pop() {
+            copy.enter(&name)?;
+            waiting.push(copy.directory()?);
+        } else {
+            waiting.pop();
+            copy.leave()?;
+        }
+    }
+    Ok(())
 }
 
-type Links = HashMap<(u64, u64), String>;
+struct Copy {
+    from: Trail,
+    to: Trail,
+    /// The top of the new tree.
+    top: OwnedFd,
+    /// The current directory: each component with a slash before it.
+    path: Vec<u8>,
+    /// The first name of each file that has several.
+    links: HashMap<(u64, u64), Vec<u8>>,
+}
 
-fn copy_directory(
-    source: &OwnedFd,
-    target: &OwnedFd,
-    path: &str,
-    root: &OwnedFd,
-    links: &mut Links,
-) -> Result<(), Failure> {
-    let reading = || format!("cannot read the directory /{path}");
-    for entry in Dir::read_from(source).doing(reading)? {
-        let entry = entry.doing(reading)?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
+impl Copy {
+    fn shown(&self, name: &[u8]) -> String {
+        [&self.path, &b"/"[..], name].concat().escape_ascii().to_string()
+    }
+
+    /// Copies what is in the current directory, except for directories: their names.
+    fn directory(&mut self) -> Result<Vec<CString>, Failure> {
+        let mut directories = Vec::new();
+        for entry in entries(self.from.here()).doing(|| self.reading())? {
+            let (name, _) = entry.doing(|| self.reading())?;
+            if self.entry(&name).doing(|| format!("cannot copy {}", self.shown(name.to_bytes())))? {
+                directories.push(name);
+            }
         }
-        let below = format!("{path}/{}", name.to_string_lossy());
-        let doing = || format!("cannot copy {below}");
-        let stat = statat(source, name, AtFlags::SYMLINK_NOFOLLOW).doing(doing)?;
+        Ok(directories)
+    }
+
+    fn reading(&self) -> String {
+        format!("cannot read the directory {}", self.shown(b""))
+    }
+
+    /// Copies one entry; true if it is a directory, which was only made.
+    fn entry(&mut self, name: &CStr) -> Result<bool, Errno> {
+        let (from, to) = (self.from.here(), self.to.here());
+        let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind.is_dir() {
-            mkdirat(target, name, Mode::from(0o700)).doing(doing)?;
-            let (from, to) = (
-                openat(source, name, OPEN, Mode::empty()).doing(doing)?,
-                openat(target, name, OPEN, Mode::empty()).doing(doing)?,
-            );
-            copy_directory(&from, &to, &below, root, links)?;
-            continue;
+            mkdirat(to, name, Mode::from(0o700))?;
+            return Ok(true);
         }
-        let identity = (stat.st_dev, stat.st_ino);
         if stat.st_nlink > 1 {
-            if let Some(first) = links.get(&identity) {
-                linkat(root, first.trim_start_matches('/'), target, name, AtFlags::empty())
-                    .doing(doing)?;
-                continue;
+            let identity = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.links.get(&identity) {
+                let (folder, first) = open_long(&self.top, first)?;
+                linkat(&folder, first, to, name, AtFlags::empty())?;
+                return Ok(false);
             }
-            links.insert(identity, below.clone());
+            let path = [&self.path, &b"/"[..], name.to_bytes()].concat();
+            self.links.insert(identity, path);
         }
-        copy_entry(source, target, name, &stat, kind).doing(doing)?;
+        copy_entry(from, to, name, &stat, kind)?;
+        Ok(false)
     }
-    let doing = || format!("cannot copy the attributes of /{path}");
-    let stat = rustix::fs::fstat(source).doing(doing)?;
-    copy_attributes(source.as_fd(), target.as_fd(), &stat).doing(doing)
+
+    fn enter(&mut self, name: &CStr) -> Result<(), Failure> {
+        let entered = self.from.down(name).and_then(|()| self.to.down(name));
+        entered.doing(|| format!("cannot open the directory {}", self.shown(name.to_bytes())))?;
+        self.path.push(b'/');
+        self.path.extend_from_slice(name.to_bytes());
+        Ok(())
+    }
+
+    /// Everything in the current directory is there: it gets its attributes, and the one above is
+    /// the current one again.
+    fn leave(&mut self) -> Result<(), Failure> {
+        let copy = |trail: &Trail| rustix::io::fcntl_dupfd_cloexec(trail.here(), 3);
+        // Upwards first: without its permissions there may be no way.
+        let left = copy(&self.from)
+            .and_then(|from| Ok((from, copy(&self.to)?)))
+            .and_then(|left| self.from.up().map(|_| left))
+            .and_then(|left| self.to.up().map(|_| left));
+        left.and_then(|(from, to)| {
+            copy_attributes(from.as_fd(), to.as_fd(), &rustix::fs::fstat(&from)?)
+        })
+        .doing(|| format!("cannot copy the attributes of {}", self.shown(b"")))?;
+        let end = self.path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        self.path.truncate(end);
+        Ok(())
+    }
+}
+
+/// The directory of a path below `top` that may be longer than the kernel takes at once, and the
+/// name there.
+fn open_long<'p>(top: &OwnedFd, path: &'p [u8]) -> Result<(OwnedFd, &'p [u8]), Errno> {
+    let end = path.iter().rposition(|&byte| byte == b'/').ok_or(Errno::INVAL)?;
+    let (mut folder, name) = (without_slash(&path[..end]), &path[end + 1..]);
+    let mut at = openat(top, ".", OPEN, Mode::empty())?;
+    while !folder.is_empty() {
+        let part = if folder.len() < LONGEST_PATH {
+            folder.len()
+        } else {
+            folder[..LONGEST_PATH].iter().rposition(|&byte| byte == b'/').ok_or(Errno::INVAL)?
+        };
+        at = openat(&at, &folder[..part], OPEN, Mode::empty())?;
+        folder = without_slash(&folder[part..]);
+    }
+    Ok((at, name))
+}
+
+/// Paths of fewer bytes are opened at once (`PATH_MAX`).
+const LONGEST_PATH: usize = 4096;
+
+fn without_slash(path: &[u8]) -> &[u8] {
+    path.strip_prefix(b"/").unwrap_or(path)
 }
 
 fn copy_entry(
@@ -147,4 +224,43 @@ fn times(stat: &rustix::fs::Stat) -> Timestamps {
 
 fn io(error: std::io::Error) -> Errno {
     Errno::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn names_of_any_bytes_and_trees_of_any_depth_are_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        let odd = OsStr::from_bytes(b"\xff\xfe");
+        fs::create_dir_all(tree.join(odd)).unwrap();
+        let first = tree.join(odd).join(odd);
+        fs::write(&first, "content").unwrap();
+        fs::hard_link(&first, tree.join("other")).unwrap();
+        let mut at: OwnedFd = fs::File::open(&tree).unwrap().into();
+        for _ in 0..3000 {
+            mkdirat(&at, "deep", Mode::from(0o755)).unwrap();
+            at = openat(&at, "deep", OPEN, Mode::empty()).unwrap();
+        }
+        // Both names lie deeper than any path that the kernel takes.
+        openat(&at, "one", OFlags::CREATE | OFlags::WRONLY, Mode::from(0o644)).unwrap();
+        mkdirat(&at, "below", Mode::from(0o755)).unwrap();
+        linkat(&at, "one", &at, "below/two", AtFlags::empty()).unwrap();
+        let open = |path: &std::path::Path| OwnedFd::from(fs::File::open(path).unwrap());
+        copy_tree(&open(&tree), &open(folder.path()), "copy").unwrap();
+        let copy = folder.path().join("copy");
+        assert_eq!(fs::read(copy.join(odd).join(odd)).unwrap(), b"content");
+        let stat = fs::metadata(copy.join("other")).unwrap();
+        assert_eq!(stat.nlink(), 2);
+        assert_eq!(stat.ino(), fs::metadata(copy.join(odd).join(odd)).unwrap().ino());
+        for name in ["tree", "copy"] {
+            super::super::remove_tree(&open(folder.path()), name).unwrap();
+        }
+    }
 }

@@ -12,21 +12,21 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 
-/// Small files of the store are at most this long, in bytes.
+/// Small files of the store that are longer, in bytes, are refused.
 const LONGEST: u64 = 1 << 20;
 
-const DIRECTORY: OFlags =
+pub(super) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Refuses paths that could lead out of their area.
-fn checked(path: &str) -> Result<&str, Failure> {
+pub(super) fn checked(path: &str) -> Result<&str, Failure> {
     let fine = !path.is_empty()
         && !path.starts_with('/')
         && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
     if fine { Ok(path) } else { Err(Failure::request(format!("{path:?} is no path of the store"))) }
 }
 
-fn open_at(at: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn open_at(at: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     loop {
         match openat2(at, path, flags, Mode::empty(), resolve) {
@@ -125,6 +125,12 @@ pub fn list(entered: &Entered, place: &Place) -> Result<Vec<String>, Failure> {
 
 /// Text of a small file; `None` if it is missing.
 pub fn read_at(at: &OwnedFd, name: &str) -> Result<Option<String>, Failure> {
+    let text = read_bytes_at(at, name)?.map(String::from_utf8).transpose();
+    text.map_err(|_| Failure::hostile(format!("{name} of the store is no text")))
+}
+
+/// Content of a small file; `None` if it is missing.
+pub(super) fn read_bytes_at(at: &OwnedFd, name: &str) -> Result<Option<Vec<u8>>, Failure> {
     let doing = || format!("cannot read {name} of the store");
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match openat(at, name, flags, Mode::empty()) {
@@ -135,9 +141,13 @@ pub fn read_at(at: &OwnedFd, name: &str) -> Result<Option<String>, Failure> {
     if !FileType::from_raw_mode(fstat(&file).doing(doing)?.st_mode).is_file() {
         return Err(Failure::hostile(format!("{name} of the store is no regular file")));
     }
-    let mut text = String::new();
-    File::from(file).take(LONGEST).read_to_string(&mut text).doing(doing)?;
-    Ok(Some(text))
+    let mut content = Vec::new();
+    // One byte more tells a file that is too long.
+    File::from(file).take(LONGEST + 1).read_to_end(&mut content).doing(doing)?;
+    if content.len() as u64 > LONGEST {
+        return Err(Failure::hostile(format!("{name} of the store has more than {LONGEST} bytes")));
+    }
+    Ok(Some(content))
 }
 
 /// Writes a small file in one step.
@@ -147,19 +157,31 @@ pub fn write_at(at: &OwnedFd, name: &str, text: &str) -> Result<(), Failure> {
 
 /// Replaces a file in one step: written aside, then renamed.
 pub fn replace_at(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
-    let doing = || format!("cannot write {name} of the store");
-    let aside = format!(".{name}.{}", std::process::id());
-    let _ = unlinkat(at, &aside, AtFlags::empty());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(at, &aside, flags, Mode::from(mode)).doing(doing)?;
-    let written = fchmod(&file, Mode::from(mode))
-        .doing(doing)
-        .and_then(|()| File::from(file).write_all(content).doing(doing))
-        .and_then(|()| renameat(at, &aside, at, name).doing(doing));
+    // Helpers of several containers may share a store and a number.
+    let aside = format!(".{name}.{}.{}", std::process::id(), now_nanos());
+    let written = write_new_at(at, &aside, content, mode).and_then(|_| {
+        renameat(at, &aside, at, name).doing(|| format!("cannot write {name} of the store"))
+    });
     if written.is_err() {
         let _ = unlinkat(at, &aside, AtFlags::empty());
     }
     written
+}
+
+/// Writes a file that is not there yet; it stays open.
+pub(super) fn write_new_at(
+    at: &OwnedFd,
+    name: &str,
+    content: &[u8],
+    mode: u32,
+) -> Result<OwnedFd, Failure> {
+    let doing = || format!("cannot write {name} of the store");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(at, name, flags, Mode::from(0o600)).doing(doing)?;
+    fchmod(&file, Mode::from(mode)).doing(doing)?;
+    let mut file = File::from(file);
+    file.write_all(content).doing(doing)?;
+    Ok(file.into())
 }
 
 /// Writes the files that a session brings along, unless they are there already.
@@ -193,7 +215,18 @@ pub fn now_nanos() -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use super::checked;
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_store_that_is_too_long_is_refused_and_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let at: OwnedFd = File::open(folder.path()).unwrap().into();
+        std::fs::write(folder.path().join("file"), vec![b'x'; LONGEST as usize]).unwrap();
+        assert_eq!(read_at(&at, "file").unwrap().unwrap().len() as u64, LONGEST);
+        std::fs::write(folder.path().join("file"), vec![b'x'; LONGEST as usize + 1]).unwrap();
+        assert!(read_at(&at, "file").is_err());
+        assert!(matches!(read_at(&at, "missing"), Ok(None)));
+    }
 
     #[test]
     fn paths_of_the_store_stay_in_their_area() {

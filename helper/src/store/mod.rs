@@ -7,14 +7,17 @@
 mod boot;
 mod copy;
 mod files;
+mod lend;
 mod remove;
+mod trail;
 
 pub use boot::{check as check_boot, claim};
 pub use copy::copy_tree;
 pub use files::{
-    boot_id, look_alike, make_directory_at, make_path, open_directory, read_at, write_at,
-    write_files,
+    boot_id, look_alike, make_directory_at, make_path, now_nanos, open_directory, read_at,
+    write_at, write_files,
 };
+pub use lend::{lend, take_back};
 pub use remove::{remove_tree, usage};
 
 use crate::protocol::{Area, Bytes, Doing, Failure, Place, Reply, StoreCall};
@@ -29,6 +32,8 @@ use std::os::fd::{AsFd, OwnedFd};
 pub const TRASH: &str = "trash";
 /// Name of the directory of locks in the area of buildroots.
 pub const LOCKS: &str = "locks";
+/// How names of what a probe makes in the trash begin.
+const PROBE: &str = "probe.";
 /// How names of layers that are being made begin; the layer's key follows.
 pub const MAKING: &str = "making-";
 
@@ -53,10 +58,10 @@ pub fn serve(
         StoreCall::MakeDirectory(place) => {
             files::make_path(entered, place)?;
         }
-        StoreCall::Rename { from, to, exchange } => {
+        StoreCall::Rename { from, to } => {
             let ((from_parent, from_name), (to_parent, to_name)) =
                 (files::parent(entered, from)?, files::parent(entered, to)?);
-            let flags = if *exchange { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+            let flags = RenameFlags::NOREPLACE;
             renameat_with(&from_parent, from_name, &to_parent, to_name, flags)
                 .doing(|| format!("cannot rename {} to {}", from.path, to.path))?;
         }
@@ -132,22 +137,27 @@ pub fn empty_trash(entered: &Entered, area: Area) {
     let place = Place { area, path: TRASH.into() };
     if let (Ok(names), Ok(trash)) = (files::list(entered, &place), open_directory(entered, &place))
     {
-        for name in names {
-            // Another helper may be in the middle of its probe.
-            let prober = name.strip_prefix("probe.").and_then(|rest| rest.split('.').next());
-            if prober.is_some_and(|pid| std::path::Path::new("/proc").join(pid).exists()) {
-                continue;
+        let (probes, rest): (Vec<_>, Vec<_>) =
+            names.iter().partition(|name| name.starts_with(PROBE));
+        // Another helper may be in the middle of its probe, perhaps in another container. Probes
+        // are small: nobody waits for their deletion.
+        if !probes.is_empty()
+            && let Ok(Some(_lock)) = lock_probes(entered, Sharing::Exclusive, false)
+        {
+            for name in probes {
+                let _ = remove_tree(&trash, name);
             }
+        }
+        for name in rest {
             // A second helper may be at it: whoever loses a race finds less to do.
-            let _ = remove_tree(&trash, &name);
+            let _ = remove_tree(&trash, name);
         }
     }
 }
 
-/// Whether killed processes left anything that [`tidy`] would remove and the disk is nearly full.
+/// Whether the disk is nearly full, so that what [`tidy`] would remove is needed now.
 pub fn is_short(entered: &Entered) -> bool {
     let Ok(area) = entered.area(Area::Roots) else { return false };
-    // Of a directory: an `O_PATH` descriptor has no file system to ask before Linux 3.12.
     rustix::fs::fstatvfs(area).is_ok_and(|disk| disk.f_bavail < disk.f_blocks / 20)
 }
 
@@ -180,11 +190,33 @@ fn unfinished_layers(entered: &Entered) {
     }
 }
 
+/// The lock of what lies in the trash as a probe: shared by those who probe, which dies with them,
+/// and exclusive for who deletes what killed ones left. Nothing without `wait` if
+/// somebody else has it.
+fn lock_probes(
+    entered: &Entered,
+    sharing: Sharing,
+    wait: bool,
+) -> Result<Option<OwnedFd>, Failure> {
+    let doing = || "cannot lock the probes of the store".to_owned();
+    let locks = make_directory_at(entered.area(Area::Roots)?, LOCKS)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // A name that no buildroot and no layer can have.
+    let file = openat(&locks, ".probe", flags, Mode::from(0o644)).doing(doing)?;
+    if wait {
+        lock::take(file.as_fd(), sharing).doing(doing)?;
+        return Ok(Some(file));
+    }
+    let taken = lock::try_take(file.as_fd(), sharing).doing(doing)?;
+    Ok(taken.then_some(file))
+}
+
 /// Mounts an overlay on directories of the store and checks that a directory of a lower layer can
 /// be deleted and made again, which needs `user.*` attributes on the upper.
 fn probe_overlay(entered: &Entered) -> Result<(), Failure> {
     let doing = || "cannot mount an overlay on the store".to_owned();
-    let name = format!("probe.{}.{}", std::process::id(), files::now_nanos());
+    let name = format!("{PROBE}{}.{}", std::process::id(), files::now_nanos());
+    let _lock = lock_probes(entered, Sharing::Shared, true)?;
     let trash = make_directory_at(entered.area(Area::Roots)?, TRASH)?;
     let home = make_directory_at(&trash, &name)?;
     let outcome = (|| {
@@ -198,4 +230,28 @@ fn probe_overlay(entered: &Entered) -> Result<(), Failure> {
     })();
     let _ = remove_tree(&trash, &name);
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Mode;
+    use std::fs;
+
+    #[test]
+    fn the_probe_of_a_helper_that_lives_stays_and_that_of_a_killed_one_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let probe = folder.path().join("trash/probe.1.1");
+        fs::create_dir_all(&probe).unwrap();
+        fs::create_dir(folder.path().join("trash/other")).unwrap();
+        let area = OwnedFd::from(fs::File::open(folder.path()).unwrap());
+        let areas = vec![(Area::Roots, area)];
+        let entered = Entered { mode: Mode::Simple, areas, binds: Vec::new() };
+        let probing = lock_probes(&entered, Sharing::Shared, true).unwrap();
+        empty_trash(&entered, Area::Roots);
+        assert!(probe.exists() && !folder.path().join("trash/other").exists());
+        drop(probing);
+        empty_trash(&entered, Area::Roots);
+        assert!(!probe.exists());
+    }
 }

@@ -1,70 +1,84 @@
 //! Deleting and measuring trees without following anything that is in them.
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fchmod, openat, statat, unlinkat};
+use super::trail::{OPEN, Trail, entries};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, chmodat, fchmod, openat, renameat_with,
+    statat, unlinkat,
+};
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-const OPEN: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// A directory that is being emptied. It is read on where it was left, however often something
+/// beneath it had to be emptied first.
+struct Level {
+    name: CString,
+    directory: Dir,
+    /// How many directories had been moved up when it was entered, and how often since.
+    entered: (u64, u32),
+}
+
+/// A directory that is not empty after so many times will never be.
+const ROUNDS: u32 = 100;
 
 /// Deletes `name` below `parent` and everything beneath it. Missing parts are fine: somebody else
-/// may be deleting the same tree. Depth costs neither stack nor descriptors: a directory is emptied
-/// by moving what is too deep up.
+/// may be deleting the same tree. Depth costs neither stack nor descriptors: what is too deep is
+/// moved up first.
 pub fn remove_tree(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
     match unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(error) => return Err(error),
     }
-    let mut stack: Vec<(OwnedFd, std::ffi::CString)> = Vec::new();
-    let root = match open_directory(parent, name) {
-        Ok(root) => root,
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let top = std::ffi::CString::new(name).map_err(|_| Errno::INVAL)?;
-    stack.push((root, top));
-    while let Some((directory, _)) = stack.last() {
-        let mut deeper = None;
-        for entry in Dir::read_from(directory)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
-                continue;
-            }
-            if entry.file_type() != FileType::Directory {
-                match unlinkat(directory, name, AtFlags::empty()) {
-                    Ok(()) | Err(Errno::NOENT) => continue,
-                    Err(Errno::ISDIR) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            match unlinkat(directory, name, AtFlags::REMOVEDIR) {
+    let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+    let mut moved = 0;
+    let mut levels = Vec::new();
+    levels.extend(enter(rustix::fd::AsFd::as_fd(parent), name)?);
+    while let Some(level) = levels.last_mut() {
+        let Some(entry) = level.directory.next() else {
+            let Some(level) = levels.pop() else { break };
+            let above = match levels.last() {
+                Some(above) => above.directory.fd()?,
+                None => rustix::fd::AsFd::as_fd(parent),
+            };
+            match unlink(above, &level.name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => {}
-                Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                    deeper = Some(name.to_owned());
-                    break;
+                // Something came while it was read: what was moved up, for one.
+                Err(Errno::NOTEMPTY | Errno::EXIST) if level.entered != (moved, ROUNDS) => {
+                    let round = if level.entered.0 == moved { level.entered.1 + 1 } else { 0 };
+                    let again = enter(above, level.name)?;
+                    levels.extend(again.map(|level| Level { entered: (moved, round), ..level }));
                 }
-                Err(error) => return Err(error),
-            }
-        }
-        if let Some(name) = deeper {
-            if stack.len() >= DEEPEST {
-                flatten(&stack[0].0, directory, &name)?;
-                continue;
-            }
-            match open_directory(directory, name.as_c_str()) {
-                Ok(next) => stack.push((next, name)),
-                Err(Errno::NOENT) => {}
                 Err(error) => return Err(error),
             }
             continue;
+        };
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
         }
-        let Some((_, name)) = stack.pop() else { break };
-        let above = stack.last().map_or(parent, |(directory, _)| directory);
-        match unlinkat(above, &name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => {}
+        let directory = level.directory.fd()?;
+        if entry.file_type() != FileType::Directory {
+            match unlink(directory, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => continue,
+                Err(Errno::ISDIR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match unlink(directory, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => continue,
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
             Err(error) => return Err(error),
+        }
+        let name = name.to_owned();
+        if levels.len() < DEEPEST {
+            let Some(level) = levels.last() else { break };
+            let deeper = enter(level.directory.fd()?, name)?;
+            levels.extend(deeper);
+        } else {
+            flatten(&levels, &name, &mut moved)?;
         }
     }
     Ok(())
@@ -74,49 +88,110 @@ pub fn remove_tree(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
 const DEEPEST: usize = 64;
 
 /// Moves a directory that lies too deep to the top of the tree that is being deleted.
-fn flatten(top: &OwnedFd, at: &OwnedFd, name: &std::ffi::CStr) -> Result<(), Errno> {
-    for number in 0u32.. {
-        let new = format!(".debmock-deep.{number}");
-        let flags = rustix::fs::RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(at, name, top, &new, flags) {
+fn flatten(levels: &[Level], name: &CStr, moved: &mut u64) -> Result<(), Errno> {
+    let (Some(top), Some(level)) = (levels.first(), levels.last()) else { return Ok(()) };
+    let (top, at) = (top.directory.fd()?, level.directory.fd()?);
+    loop {
+        let new = format!(".debmock-deep.{moved}");
+        *moved += 1;
+        match renameat_with(at, name, top, &new, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
             Err(Errno::NOENT) => return Ok(()),
+            // Its own `..` changes too.
+            Err(Errno::ACCESS) => {
+                *moved -= 1;
+                drop(open_closed(at, name)?);
+                fchmod(at, Mode::RWXU)?;
+                fchmod(top, Mode::RWXU)?;
+                return renameat_with(at, name, top, &new, RenameFlags::NOREPLACE);
+            }
             other => return other,
         }
     }
-    Ok(())
 }
 
-fn open_directory(at: &OwnedFd, name: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
-    match openat(at, name, OPEN, Mode::empty()) {
-        // A directory without permissions, of an owner that this user namespace maps.
+/// Opens a directory to empty it; nothing if it is gone.
+fn enter(at: BorrowedFd<'_>, name: CString) -> Result<Option<Level>, Errno> {
+    let opened = match openat(at, &name, OPEN, Mode::empty()) {
+        Err(Errno::ACCESS) => open_closed(at, &name),
+        other => other,
+    };
+    match opened {
+        Ok(opened) => Ok(Some(Level { name, directory: Dir::new(opened)?, entered: (0, 0) })),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a directory whose permissions forbid it, after a change of them.
+fn open_closed(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    // The directory above may be the one that is closed.
+    let flags = OPEN | OFlags::PATH;
+    let found = match openat(at, name, flags, Mode::empty()) {
         Err(Errno::ACCESS) => {
-            let path = openat(at, name, OPEN | OFlags::PATH, Mode::empty())?;
-            fchmod(&path, Mode::from(0o700))?;
-            openat(at, name, OPEN, Mode::empty())
+            fchmod(at, Mode::RWXU)?;
+            openat(at, name, flags, Mode::empty())?
+        }
+        other => other?,
+    };
+    // By the descriptor, which `fchmod` does not take: by its name somebody could have put a link
+    // in its place.
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    chmodat(rustix::fs::CWD, path, Mode::RWXU, AtFlags::empty())?;
+    openat(at, name, OPEN, Mode::empty())
+}
+
+/// Unlinks; a directory that its permissions protect is opened up first.
+fn unlink(at: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<(), Errno> {
+    match unlinkat(at, name, flags) {
+        Err(Errno::ACCESS) => {
+            fchmod(at, Mode::RWXU)?;
+            unlinkat(at, name, flags)
         }
         other => other,
     }
 }
 
-/// Bytes on disk of everything beneath `directory`.
+/// Bytes on disk of everything beneath `directory`, each file once. Directories that this process
+/// may not read count for themselves alone.
 pub fn usage(directory: &OwnedFd) -> Result<u64, Errno> {
     let mut total = 0;
-    let mut stack = vec![directory.try_clone().map_err(|_| Errno::MFILE)?];
-    while let Some(directory) = stack.pop() {
-        for entry in Dir::read_from(&directory)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
-                continue;
+    let mut seen = HashSet::new();
+    let mut trail = Trail::new(directory)?;
+    // What is still to be entered, for each directory on the way down.
+    let mut waiting = vec![Vec::new()];
+    let mut new = true;
+    while let Some(names) = waiting.last_mut() {
+        if std::mem::take(&mut new) {
+            for entry in entries(trail.here())? {
+                let (name, _) = entry?;
+                let stat = match statat(trail.here(), &name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => stat,
+                    Err(Errno::NOENT | Errno::ACCESS) => continue,
+                    Err(error) => return Err(error),
+                };
+                let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+                if is_directory {
+                    names.push(name);
+                } else if stat.st_nlink > 1 && !seen.insert((stat.st_dev, stat.st_ino)) {
+                    continue;
+                }
+                total += stat.st_blocks as u64 * 512;
             }
-            let Ok(stat) = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            total += stat.st_blocks as u64 * 512;
-            if FileType::from_raw_mode(stat.st_mode).is_dir()
-                && let Ok(next) = open_directory(&directory, name)
-            {
-                stack.push(next);
+        }
+        let Some(name) = names.pop() else {
+            waiting.pop();
+            trail.up()?;
+            continue;
+        };
+        match trail.down(&name) {
+            Ok(()) => {
+                waiting.push(Vec::new());
+                new = true;
             }
+            // Removed or replaced meanwhile, or closed.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(total)
@@ -126,7 +201,27 @@ pub fn usage(directory: &OwnedFd) -> Result<u64, Errno> {
 mod tests {
     use super::*;
     use rustix::fs::CWD;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::Path;
+
+    fn open(path: &Path) -> OwnedFd {
+        openat(CWD, path, OPEN, Mode::empty()).unwrap()
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Nested directories, each with a file.
+    fn nest(top: &Path, depth: usize) {
+        let mut at = open(top);
+        for _ in 0..depth {
+            let flags = OFlags::CREATE | OFlags::WRONLY;
+            openat(&at, "f", flags, Mode::from(0o644)).unwrap();
+            rustix::fs::mkdirat(&at, "d", Mode::from(0o755)).unwrap();
+            at = openat(&at, "d", OPEN, Mode::empty()).unwrap();
+        }
+    }
 
     #[test]
     fn deep_trees_links_and_closed_directories_are_deleted_and_nothing_else() {
@@ -137,18 +232,65 @@ mod tests {
         let tree = folder.path().join("tree");
         std::fs::create_dir(&tree).unwrap();
         symlink(&outside, tree.join("link")).unwrap();
-        let closed = tree.join("closed");
-        std::fs::create_dir_all(closed.join("in")).unwrap();
-        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
-        let parent = rustix::fs::openat(CWD, &tree, OPEN, Mode::empty()).unwrap();
-        let mut at = parent;
-        for _ in 0..500 {
-            rustix::fs::mkdirat(&at, "d", Mode::from(0o755)).unwrap();
-            at = openat(&at, "d", OPEN, Mode::empty()).unwrap();
+        for (name, mode) in [("closed", 0o000), ("read", 0o400), ("write", 0o500)] {
+            let closed = tree.join(name);
+            std::fs::create_dir_all(closed.join("in/in")).unwrap();
+            std::fs::write(closed.join("file"), "x").unwrap();
+            symlink(&outside, closed.join("link")).unwrap();
+            set_mode(&closed.join("in"), mode);
+            set_mode(&closed, mode);
         }
-        let parent = openat(CWD, folder.path(), OPEN, Mode::empty()).unwrap();
-        remove_tree(&parent, "tree").unwrap();
+        nest(&tree, 500);
+        set_mode(&outside, 0o750);
+        // As somebody to whom permissions apply, also where the tests run as root.
+        let parent = open(folder.path());
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let none = rustix::thread::CapabilitySet::empty();
+                let mut sets = rustix::thread::capabilities(None).unwrap();
+                sets.effective = none;
+                rustix::thread::set_capabilities(None, sets).unwrap();
+                remove_tree(&parent, "tree").unwrap();
+            });
+        });
         assert!(!tree.exists());
         assert!(outside.join("kept").exists());
+        assert_eq!(outside.metadata().unwrap().mode() & 0o777, 0o750);
+    }
+
+    #[test]
+    fn trees_of_any_depth_and_width_are_measured_and_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        std::fs::create_dir(&tree).unwrap();
+        nest(&tree, 20_000);
+        for number in 0..2000 {
+            let wide = tree.join(format!("wide.{number}"));
+            std::fs::create_dir(&wide).unwrap();
+            std::fs::write(wide.join("file"), "x").unwrap();
+        }
+        // One descriptor for each level or for each directory would be more than there are.
+        let top = open(&tree);
+        let counted = usage(&top).unwrap();
+        let file = std::fs::metadata(tree.join("wide.0/file")).unwrap().blocks() * 512;
+        assert!(counted >= 2000 * file, "{counted}");
+        remove_tree(&open(folder.path()), "tree").unwrap();
+        assert!(!tree.exists());
+    }
+
+    #[test]
+    fn a_file_of_many_names_is_measured_once_and_nothing_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a"), vec![1; 100_000]).unwrap();
+        std::fs::create_dir(path("closed")).unwrap();
+        let once = usage(&open(folder.path())).unwrap();
+        for name in ["b", "c", "closed/d"] {
+            std::fs::hard_link(path("a"), path(name)).unwrap();
+        }
+        set_mode(&path("closed"), 0o000);
+        assert_eq!(usage(&open(folder.path())).unwrap(), once);
+        assert_eq!(path("closed").metadata().unwrap().mode() & 0o777, 0);
+        set_mode(&path("closed"), 0o700);
     }
 }

@@ -54,8 +54,9 @@ pub fn limit(keep: &[Capability]) -> Result<(), Errno> {
             // SAFETY: PR_CAPBSET_DROP takes one integer.
             let result =
                 check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }.into());
-            // A kernel with fewer capabilities says EINVAL; a process that has lost SETPCAP to
-            // its container says EPERM, and then the set below still takes the capability away.
+            // A kernel with fewer capabilities says EINVAL. A process that has lost SETPCAP to its
+            // container says EPERM: that is an error, since a program that runs as uid 0 would
+            // get back what is only missing in the sets below.
             match result {
                 Ok(_) | Err(Errno::INVAL) => {}
                 Err(error) => return Err(error),

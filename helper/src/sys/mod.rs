@@ -1,8 +1,8 @@
 //! Raw system calls behind safe functions: with the C surface the only room that may say `unsafe`.
 //!
 //! Everything here is thin. What nix and rustix wrap well is used from there directly; here stands
-//! only what neither has, or has as `unsafe`. Kernel floor: 5.11 (overlay in user namespaces);
-//! newer features are probed by their callers.
+//! only what neither has, or has as `unsafe`. Kernel floor: 5.12 (`mount_setattr(2)`; overlays in
+//! user namespaces came with 5.11); newer features are probed by their callers.
 
 pub mod capability;
 pub mod keyring;

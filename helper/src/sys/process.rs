@@ -294,27 +294,27 @@ pub struct Usage {
     pub peak_kib: u64,
 }
 
-/// Sets a resource limit, soft and hard; a hard limit below `value` stays.
+/// Sets a resource limit, soft and hard, so that nothing inside raises it again; a hard limit below
+/// `value` stays.
 pub fn limit_resource(resource: u32, value: u64) -> Result<(), Errno> {
+    set_limit(resource, value, true)
+}
+
+/// Sets the soft limit alone: what a process gets that asks for nothing else.
+pub fn suggest_limit(resource: u32, value: u64) -> Result<(), Errno> {
+    set_limit(resource, value, false)
+}
+
+fn set_limit(resource: u32, value: u64, hard: bool) -> Result<(), Errno> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure outlives both calls.
     unsafe {
         check(libc::getrlimit(resource, &raw mut limit).into())?;
-        let value = value.min(limit.rlim_max);
-        let limit = libc::rlimit { rlim_cur: value, rlim_max: limit.rlim_max };
-        check(libc::setrlimit(resource, &raw const limit).into())?;
-    }
-    Ok(())
-}
-
-/// Sets the soft limit of open files; the hard limit stays.
-pub fn limit_open_files(value: u64) -> Result<(), Errno> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure outlives both calls.
-    unsafe {
-        check(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit).into())?;
         limit.rlim_cur = value.min(limit.rlim_max);
-        check(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit).into())?;
+        if hard {
+            limit.rlim_max = limit.rlim_cur;
+        }
+        check(libc::setrlimit(resource, &raw const limit).into())?;
     }
     Ok(())
 }
@@ -332,4 +332,26 @@ pub fn set_personality(persona: u64) -> Result<(), Errno> {
     // SAFETY: takes one integer.
     check(unsafe { libc::personality(persona as libc::c_ulong) }.into())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_cannot_be_raised_again_and_a_suggestion_can() {
+        let limit = || {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: the structure outlives the call.
+            unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) };
+            (limit.rlim_cur, limit.rlim_max)
+        };
+        let (_, most) = limit();
+        suggest_limit(libc::RLIMIT_CORE, 0).unwrap();
+        assert_eq!(limit(), (0, most));
+        limit_resource(libc::RLIMIT_CORE, 0).unwrap();
+        assert_eq!(limit(), (0, 0));
+        limit_resource(libc::RLIMIT_CORE, 1).unwrap();
+        assert_eq!(limit(), (0, 0));
+    }
 }

@@ -59,9 +59,9 @@ pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<Message>, Errno> {
             RecvFlags::CMSG_CLOEXEC,
         ) {
             Ok(received) => break received,
-            Err(Errno::INTR) => {}
-            // The other side is gone with unread messages: for us the stream has ended.
-            Err(Errno::CONNRESET) => return Ok(None),
+            // The other side is gone without having read everything. The kernel says so once, before
+            // what the other side has said itself, and that is to be heard.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(error) => return Err(error),
         }
     };
@@ -79,4 +79,20 @@ pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<Message>, Errno> {
     }
     bytes.truncate(received.bytes);
     Ok(Some((bytes, descriptors)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn last_words_are_heard_from_who_left_messages_unread() {
+        let (ours, theirs) = pair().unwrap();
+        send(ours.as_fd(), b"unread", &[]).unwrap();
+        send(theirs.as_fd(), b"last words", &[]).unwrap();
+        drop(theirs);
+        assert_eq!(receive(ours.as_fd()).unwrap().unwrap().0, b"last words");
+        assert!(receive(ours.as_fd()).unwrap().is_none());
+    }
 }

@@ -1,15 +1,33 @@
 //! Who brought which path: what dpkg's file database decides when two packages ship the same.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::dpkgdb::{Identity, Stanza, replaces};
 
+/// Locks that all paths share: with a handful of threads two of them rarely meet at one.
+const TURNS: usize = 256;
+
 /// The paths of all packages of one unpacking, shared by its threads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Claims {
     inner: Mutex<Inner>,
+    turns: Vec<Mutex<()>>,
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        let turns = (0..TURNS).map(|_| Mutex::default()).collect();
+        Self { inner: Mutex::default(), turns }
+    }
+}
+
+/// The right to claim some paths and to make what is there, held by one thread at a time.
+#[derive(Debug)]
+pub(crate) struct Turn<'c> {
+    _guards: Vec<MutexGuard<'c, ()>>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +63,25 @@ impl Claims {
         Claimant(inner.packages.len() as u32 - 1)
     }
 
+    /// Waits until nobody else works at these paths. Whoever claims a path makes what is there
+    /// before the turn ends: else a package that takes the path over could find nothing to replace
+    /// and then meet what its first owner makes late.
+    pub(crate) fn turn(&self, paths: &[&[u8]]) -> Turn<'_> {
+        let number = |path: &&[u8]| {
+            let mut hasher = DefaultHasher::new();
+            path.hash(&mut hasher);
+            (hasher.finish() % TURNS as u64) as usize
+        };
+        // In one order and each once: two threads never wait for each other.
+        let numbers: BTreeSet<usize> = paths.iter().map(number).collect();
+        let guards = numbers.into_iter().map(|number| {
+            // What a panicked thread left half done is for nobody: the unpacking fails.
+            self.turns[number].lock().unwrap_or_else(PoisonError::into_inner)
+        });
+        Turn { _guards: guards.collect() }
+    }
+
+    /// Asks for a path; its [`Claims::turn`] has to be held until what is there is made.
     pub(crate) fn claim(&self, path: &[u8], claimant: Claimant) -> Claim {
         let mut inner = self.lock();
         let Inner { packages, paths, lost } = &mut *inner;
@@ -71,11 +108,6 @@ impl Claims {
         } else {
             Claim::Conflict(old.name.clone())
         }
-    }
-
-    /// Whether the path belongs to the claimant.
-    pub(crate) fn owns(&self, path: &[u8], claimant: Claimant) -> bool {
-        self.lock().paths.get(path) == Some(&claimant.0)
     }
 
     /// Which package lost which paths: they are not in its list of files.

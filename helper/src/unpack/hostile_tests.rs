@@ -1,5 +1,7 @@
 //! Packages that try to leave the root, to fill the disk, or to confuse the reader.
 
+use std::os::fd::AsFd;
+
 use tar::EntryType;
 
 use super::ar::tests::archive;
@@ -246,6 +248,56 @@ fn two_packages_with_one_path_conflict_unless_one_replaces_the_other() {
         site.unpack(&order.map(|(name, deb)| (name, deb.clone()))).unwrap();
         assert_eq!(std::fs::read(site.root().join("a")).unwrap(), b"two");
     }
+}
+
+#[test]
+fn packages_that_replace_each_others_files_are_unpacked_together() {
+    const PATHS: usize = 300;
+    let tar = |content: &str| {
+        (0..PATHS).fold(Tar::new(), |tar, number| {
+            let (file, link) = (format!("./f{number}"), format!("./l{number}"));
+            tar.file(&file, content.as_bytes()).symlink(&link, content)
+        })
+    };
+    let one = deb(&control("one", "", &[]), &tar("one").done());
+    let two = deb(&control("two", "Replaces: one\n", &[]), &tar("two").done());
+    for _ in 0..20 {
+        let site = Site::new();
+        let root = std::fs::File::open(site.root()).unwrap();
+        let unpacker = Unpacker::new(root.as_fd(), &NEVER);
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|threads| {
+            for (name, deb) in [("one", &one), ("two", &two)] {
+                let (unpacker, start) = (&unpacker, &start);
+                threads.spawn(move || {
+                    start.wait();
+                    unpacker.unpack_deb(&deb[..], &identity(name), None).unwrap();
+                });
+            }
+        });
+        for number in 0..PATHS {
+            let file = std::fs::read(site.root().join(format!("f{number}"))).unwrap();
+            let link = std::fs::read_link(site.root().join(format!("l{number}"))).unwrap();
+            assert_eq!((&file[..], link.to_str()), (&b"two"[..], Some("two")), "{number}");
+        }
+        assert_eq!(unpacker.lost_paths().len(), 2 * PATHS);
+    }
+}
+
+#[test]
+fn a_link_to_a_file_that_another_package_replaces_leads_to_that_ones() {
+    let content = Tar::new().file("./a", b"one").link(EntryType::Link, "./b", "./a");
+    let one = package("one", content);
+    let content = Tar::new().file("./a", b"two").done();
+    let two = deb(&control("two", "Replaces: one\n", &[]), &content);
+    let site = Site::new();
+    site.unpack(&[("two", two), ("one", one.clone())]).unwrap();
+    assert_eq!(std::fs::read(site.root().join("b")).unwrap(), b"two");
+    // But never to what is no file.
+    let content = Tar::new().symlink("./a", "/etc/passwd").done();
+    let two = deb(&control("two", "Replaces: one\n", &[]), &content);
+    let error = Site::new().unpack(&[("two", two), ("one", one)]).unwrap_err();
+    assert!(matches!(error.problem(), Problem::Refused(_)), "{error}");
 }
 
 #[test]

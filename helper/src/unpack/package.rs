@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use md5::{Digest, Md5};
+use rustix::fs::FileType;
 
 use super::claims::{Claim, Claimant, Claims};
 use super::deb::{Conffile, Control, DebReader};
@@ -164,9 +165,10 @@ struct Job<'t, 'a> {
     /// Absolute paths.
     conffiles: HashSet<Vec<u8>>,
     files: Vec<Vec<u8>>,
-    /// Regular files (clean paths) that this package made: what its hard links may name. With
-    /// their MD5 sums, if these are wanted.
-    own: HashMap<Vec<u8>, String>,
+    /// Regular files (clean paths) that this package brings: what its hard links may name. With
+    /// their MD5 sums, if these are wanted; those that it left to a package that replaces it have
+    /// none, and links to them lead to what that one brings, as with dpkg.
+    own: HashMap<Vec<u8>, Option<String>>,
     directories: Vec<Directory>,
     filled: HashSet<Vec<u8>>,
     symlinks: Vec<(Vec<u8>, bool)>,
@@ -217,11 +219,27 @@ impl Job<'_, '_> {
             target.extend_from_slice(b".dpkg-new");
         }
         let tree = self.placer.walker.tree();
-        let claim = self.claims.claim(&tree.canonical(&path), self.claimant);
-        match claim {
+        let first = match entry.kind {
+            Kind::HardLink => Some(self.linked(entry)?),
+            _ => None,
+        };
+        let canonical = tree.canonical(&path);
+        let other = first.as_deref().map(|first| tree.canonical(first));
+        let claims = self.claims;
+        // Held to the end: nobody comes between the claim and what is made for it.
+        let _turn = match &other {
+            Some(other) => claims.turn(&[&canonical, other]),
+            None => claims.turn(&[&canonical]),
+        };
+        match claims.claim(&canonical, self.claimant) {
             Claim::Granted => {}
             Claim::TakenOver => self.placer.remove(&target)?,
-            Claim::Yielded => return Ok(()),
+            Claim::Yielded => {
+                if matches!(entry.kind, Kind::File | Kind::HardLink) {
+                    self.own.insert(path, None);
+                }
+                return Ok(());
+            }
             Claim::Conflict(owner) => return Err(Problem::Conflict { owner }),
         }
         let placed = match entry.kind {
@@ -238,26 +256,21 @@ impl Job<'_, '_> {
                     placed
                 }
             }
-            Kind::HardLink => self.hard_link(&path, &target, entry)?,
+            Kind::HardLink => self.hard_link(&path, &target, &first.unwrap_or_default())?,
             Kind::Fifo => self.placer.fifo(&target, entry)?,
             // Both returned above.
             Kind::Directory | Kind::CharDevice | Kind::BlockDevice => Placed::New,
         };
         if placed == Placed::Occupied {
-            // A package that replaces this one may have come between the claim and now.
-            if !self.claims.owns(&tree.canonical(&path), self.claimant) {
-                return Ok(());
-            }
             return Err(Problem::Refused(format!(
                 "{} is in the tree already and belongs to no package",
                 shown(&target)
             )));
         }
-        let canonical = tree.canonical(&path);
         let (parent, _) = split(&canonical);
         if entry.kind == Kind::Symlink {
             let late = self.around.last().is_none_or(|directory| directory != split(&path).0);
-            self.symlinks.push((canonical.into_owned(), late));
+            self.symlinks.push((canonical.to_vec(), late));
         } else if !self.filled.contains(parent) {
             self.filled.insert(parent.to_vec());
         }
@@ -288,14 +301,14 @@ impl Job<'_, '_> {
                 }
                 let sum = hex(&sum.0.finalize());
                 add_sum(sums, &sum, path);
-                sum
+                Some(sum)
             }
             None => {
                 let placed = placer.file(target, entry, stream, budget, &mut (), cancel)?;
                 if placed == Placed::Occupied {
                     return Ok(placed);
                 }
-                String::new()
+                None
             }
         };
         self.bytes += entry.size;
@@ -303,30 +316,47 @@ impl Job<'_, '_> {
         Ok(Placed::New)
     }
 
-    fn hard_link(&mut self, path: &[u8], target: &[u8], entry: &Entry) -> Result<Placed, Problem> {
-        let mut first = clean(&entry.link, Absolute::Refuse).map_err(|problem| match problem {
+    /// What a hard link names (a clean path): a file that came before it in the package.
+    fn linked(&self, entry: &Entry) -> Result<Vec<u8>, Problem> {
+        let first = clean(&entry.link, Absolute::Refuse).map_err(|problem| match problem {
             Problem::Escape(_) => Problem::Escape(format!(
                 "it is a hard link to {}, outside the package",
                 shown(&entry.link)
             )),
             other => other,
         })?;
-        let Some(sum) = self.own.get(&first).cloned() else {
-            return Err(Problem::Refused(format!(
-                "it is a hard link to {}, which is no file that came before it in the package",
-                shown(&entry.link)
-            )));
-        };
-        if self.conffiles.contains(&[b"/", &first[..]].concat()) {
-            first.extend_from_slice(b".dpkg-new");
+        if self.own.contains_key(&first) {
+            return Ok(first);
+        }
+        Err(Problem::Refused(format!(
+            "it is a hard link to {}, which is no file that came before it in the package",
+            shown(&entry.link)
+        )))
+    }
+
+    fn hard_link(&mut self, path: &[u8], target: &[u8], first: &[u8]) -> Result<Placed, Problem> {
+        let sum = self.own.get(first).cloned().flatten();
+        let mut source = first.to_vec();
+        if self.conffiles.contains(&[b"/", first].concat()) {
+            source.extend_from_slice(b".dpkg-new");
         }
         let tree = self.placer.walker.tree();
-        if tree.is_alias(target) || tree.is_alias(&first) {
+        if tree.is_alias(target) || tree.is_alias(&source) {
             self.alias_links.push(target.to_vec());
         }
-        let placed = self.placer.hard_link(target, &first)?;
-        if let (Some(sums), Placed::New) = (&mut self.sums, placed) {
-            add_sum(sums, &sum, path);
+        // A package that replaces this one may have put something else in its place.
+        match self.placer.kind(&source)? {
+            None | Some(FileType::RegularFile) => {}
+            Some(_) => {
+                return Err(Problem::Refused(format!(
+                    "it is a hard link to {}, which is no regular file in the tree",
+                    shown(first)
+                )));
+            }
+        }
+        let placed = self.placer.hard_link(target, &source)?;
+        if let (Some(sums), Some(sum), Placed::New) = (&mut self.sums, &sum, placed) {
+            add_sum(sums, sum, path);
         }
         self.own.insert(path.to_vec(), sum);
         Ok(placed)

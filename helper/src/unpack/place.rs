@@ -242,8 +242,8 @@ impl<'t, 'a> Placer<'t, 'a> {
         }
     }
 
-    /// A second name of the file at `target` (a clean path). Only regular files are linked:
-    /// `linkat` does not follow, and a link to a link would be one more way around the checks.
+    /// A second name of what is at `target` (a clean path), which is not followed: a symbolic
+    /// link gets a second name itself, as GNU tar writes it. The kernel refuses directories.
     pub(crate) fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<Placed, Problem> {
         let (target_parent, target_name) = split(target);
         let target_parent = self.walker.directory(target_parent)?;

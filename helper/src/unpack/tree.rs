@@ -154,13 +154,11 @@ pub(crate) struct OpenDir {
 pub(crate) struct Walker<'t, 'a> {
     tree: &'t Tree<'a>,
     open: HashMap<Vec<u8>, Rc<OpenDir>>,
-    /// Directories that no entry named, made on the way to one that did.
-    pub(crate) implied: Vec<Vec<u8>>,
 }
 
 impl<'t, 'a> Walker<'t, 'a> {
     pub(crate) fn new(tree: &'t Tree<'a>) -> Self {
-        Self { tree, open: HashMap::new(), implied: Vec::new() }
+        Self { tree, open: HashMap::new() }
     }
 
     pub(crate) fn tree(&self) -> &'t Tree<'a> {
@@ -179,9 +177,7 @@ impl<'t, 'a> Walker<'t, 'a> {
         }
         let fd = match self.tree.open_dir(path) {
             Err(Errno::NOENT) if !path.is_empty() => {
-                if self.make(path, 0o755)? {
-                    self.implied.push(path.to_vec());
-                }
+                self.make(path, 0o755)?;
                 self.tree.open_dir(path)
             }
             result => result,

@@ -55,7 +55,6 @@ pub fn import(
     let ownership = if ours { Ownership::Ours } else { Ownership::Archive };
     let tree = work.directory(path)?;
     read_tree(tree.as_fd(), input, name, ownership, Limits::for_root(), &NEVER)
-        .map(|_| ())
         .map_err(|error| failed(error).of_kind(FailureKind::Hostile))
 }
 

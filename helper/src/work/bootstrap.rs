@@ -14,7 +14,9 @@ use crate::store;
 use crate::sys::process::{self, Fork};
 use crate::sys::socket;
 use crate::unpack::Arrival;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,12 +42,16 @@ pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<(), Failure
     let bootstrap =
         Bootstrap::new(work.root.as_fd(), &plan, message.threads.max(1) as usize, &cancel);
     let mut events = |event| work.tell(event);
+    let (enough, unpacking) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
     // The thread that receives has ended before anything is forked.
     let (staged, epoch) = std::thread::scope(|threads| {
-        let receiver = threads.spawn(|| receive(work.replies, sender, &cancel));
-        // When it fails, the next package finds nobody who takes it, and the thread ends.
+        let receiver = threads.spawn(|| {
+            receive(work.replies, &enough, sender)
+                .inspect_err(|_| cancel.store(true, Ordering::Relaxed))
+        });
         let staged = bootstrap.unpack(&arrivals, &mut events).map_err(explained);
-        drop(arrivals);
+        // A failure is told at once: the thread does not wait for the next package.
+        drop(unpacking);
         let staged = staged?;
         match receiver.join() {
             Ok(epoch) => Ok((staged, epoch?)),
@@ -86,22 +92,32 @@ fn plan_of(message: &BootstrapPlan) -> Plan {
     }
 }
 
-/// Hands arriving packages on until the host says that there are no more.
+/// Hands arriving packages on until the host says that there are no more, or until the other end
+/// of `enough` is closed.
 fn receive(
     replies: &OwnedFd,
+    enough: &std::io::PipeReader,
     sender: Sender<Arrival>,
-    cancel: &AtomicBool,
 ) -> Result<u64, Failure> {
     loop {
+        let mut set = [PollFd::new(enough, PollFlags::IN), PollFd::new(replies, PollFlags::IN)];
+        match poll(&mut set, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Failure::system("cannot wait for packages", error)),
+        }
+        if !set[0].revents().is_empty() {
+            return Ok(0);
+        }
+        if set[1].revents().is_empty() {
+            continue;
+        }
         let message = socket::receive(replies.as_fd());
         let Ok(Some((bytes, mut descriptors))) = message else {
-            cancel.store(true, Ordering::Relaxed);
             return Err(Failure::request("the host is gone"));
         };
         match decode::<Control>(&bytes)? {
             Control::Package { name, version, architecture } => {
                 let Some(file) = descriptors.pop() else {
-                    cancel.store(true, Ordering::Relaxed);
                     return Err(Failure::request("a package came without its file"));
                 };
                 let identity = Identity { name, version, architecture };
@@ -197,6 +213,36 @@ impl RunInRoot for Runner<'_> {
                     (None, signal) => Outcome::Signalled(signal.unwrap_or(0)),
                 })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::encode;
+
+    #[test]
+    fn a_failure_does_not_wait_for_the_next_package() {
+        let (_host, replies) = socket::pair().unwrap();
+        let (enough, unpacking) = std::io::pipe().unwrap();
+        let (sender, _arrivals) = channel();
+        drop(unpacking);
+        assert_eq!(receive(&replies, &enough, sender), Ok(0));
+    }
+
+    #[test]
+    fn what_is_no_package_ends_the_bootstrap() {
+        let package =
+            Control::Package { name: "a".into(), version: "1".into(), architecture: "all".into() };
+        for message in [b"\xff\xff".to_vec(), encode(&package).unwrap()] {
+            let (host, replies) = socket::pair().unwrap();
+            let (enough, _unpacking) = std::io::pipe().unwrap();
+            let (sender, arrivals) = channel();
+            socket::send(host.as_fd(), &message, &[]).unwrap();
+            assert!(receive(&replies, &enough, sender).is_err());
+            // Who takes the packages sees their end.
+            assert!(arrivals.recv().is_err());
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::store;
 use crate::sys::process::{self, Fork};
 use crate::sys::socket;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fchmod, fchown, fstat, mkdirat, openat,
-    openat2, renameat, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, fchmod, fchown, fstat, mkdirat, openat, renameat, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
@@ -133,15 +133,7 @@ impl Work<'_> {
     /// Opens a path beneath the root as if it were `/`: a link that is planted inside never leads
     /// out.
     fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let path = path.trim_start_matches('/');
-        let path = if path.is_empty() { "." } else { path };
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            match openat2(self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                Err(Errno::AGAIN) => {}
-                other => return other,
-            }
-        }
+        mounts::open_beneath(self.root, path, flags)
     }
 
     fn directory(&self, path: &str) -> Result<OwnedFd, Failure> {
