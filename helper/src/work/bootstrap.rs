@@ -43,9 +43,13 @@ pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<(), Failure
     // The thread that receives has ended before anything is forked.
     let (staged, epoch) = std::thread::scope(|threads| {
         let receiver = threads.spawn(|| receive(work.replies, sender, &cancel));
-        // When it fails, the next package finds nobody who takes it, and the thread ends.
         let staged = bootstrap.unpack(&arrivals, &mut events).map_err(explained);
         drop(arrivals);
+        if staged.is_err() {
+            // The thread that receives would wait for the next package, which may be long in
+            // coming. Replies still go out.
+            let _ = rustix::net::shutdown(work.replies, rustix::net::Shutdown::Read);
+        }
         let staged = staged?;
         match receiver.join() {
             Ok(epoch) => Ok((staged, epoch?)),

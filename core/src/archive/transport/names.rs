@@ -53,6 +53,26 @@ impl Resolver for Names {
     }
 }
 
+/// Names of hosts that are reached through a proxy: each of them is the proxy's address, and
+/// nobody is asked for their own.
+#[derive(Debug)]
+pub(super) struct Through {
+    pub names: Names,
+    /// Its URI; without one hosts are reached directly.
+    pub proxy: Option<Uri>,
+}
+
+impl Resolver for Through {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        self.names.resolve(self.proxy.as_ref().unwrap_or(uri), config, timeout)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
