@@ -30,4 +30,5 @@ pub mod root;
 pub mod server;
 pub mod tarball;
 pub mod tiny;
+pub mod tls;
 pub mod user;
