@@ -13,6 +13,7 @@
 //! | `oracle_*.rs` | the mirror, and another tool to compare with |
 //! | `all_*.rs` | the mirror and much time; only `tests/run oracle-all` runs them |
 
+pub mod apt;
 pub mod archive;
 pub mod area;
 pub mod compression;
@@ -30,4 +31,5 @@ pub mod root;
 pub mod server;
 pub mod tarball;
 pub mod tiny;
+pub mod tls;
 pub mod user;

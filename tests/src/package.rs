@@ -99,7 +99,7 @@ impl Workshop {
     }
 
     /// The fields of a source in the suite's `Sources`.
-    fn stanza(&self, source: &str) -> BTreeMap<String, String> {
+    pub fn stanza(&self, source: &str) -> BTreeMap<String, String> {
         let start = format!("Package: {source}\n");
         self.sources
             .split("\n\n")

@@ -42,6 +42,8 @@ pub struct Rig {
     settings: String,
     /// Text inside the archive's table.
     archive_settings: String,
+    /// Whether apt's configuration of a host is used ([`Rig::apt_conf`]).
+    host_apt: bool,
 }
 
 /// What an attempt gave, and what was told meanwhile.
@@ -75,7 +77,7 @@ impl Rig {
         let archive = builder.write(&area.path().join("archive"));
         let uri = archive.uri();
         let (settings, archive_settings) = (String::new(), String::new());
-        Rig { area, archive, uri, settings, archive_settings }
+        Rig { area, archive, uri, settings, archive_settings, host_apt: false }
     }
 
     /// A rig whose archive is served by a web server with faults; its connections are as
@@ -112,6 +114,25 @@ impl Rig {
         self.settings.push_str(settings);
     }
 
+    /// The archive is asked for at this URI.
+    pub fn at(&mut self, uri: &str) {
+        self.uri = uri.into();
+    }
+
+    /// The host has this `apt.conf(5)`, for work in the test's own process.
+    pub fn apt_conf(&mut self, text: &str) {
+        let folder = self.nowhere().join("etc/apt");
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(folder.join("apt.conf"), text))
+            .unwrap_or_else(|e| panic!("cannot write to {}: {e}", folder.display()));
+        self.host_apt = true;
+    }
+
+    /// Stands for the host's `/`, as far as configs are concerned.
+    fn nowhere(&self) -> PathBuf {
+        self.area.path().join("nowhere")
+    }
+
     /// Adds lines to the config's table of the archive.
     pub fn set_archive(&mut self, settings: &str) {
         self.archive_settings.push_str(settings);
@@ -119,9 +140,10 @@ impl Rig {
 
     fn text(&self) -> String {
         format!(
-            "distribution = \"tiny\"\nsuite = \"{SUITE}\"\nuse_host_apt = false\n\
+            "distribution = \"tiny\"\nsuite = \"{SUITE}\"\nuse_host_apt = {}\n\
              refresh = \"always\"\n{}\n[[archives]]\nuri = \"{}\"\nsuites = \"{SUITE}\"\n\
              components = [\"main\"]\nsigned_by = \"{}\"\n{}\n",
+            self.host_apt,
             self.settings.split_once('[').map_or(self.settings.as_str(), |(plain, _)| plain),
             self.uri,
             self.archive.keyring.display(),
@@ -131,8 +153,7 @@ impl Rig {
 
     /// The config, as the library reads it.
     pub fn config(&self) -> Config {
-        let nowhere = Places::below(&self.area.path().join("nowhere"));
-        Loader::at(nowhere)
+        Loader::at(Places::below(&self.nowhere()))
             .load_str(SUITE, &self.text())
             .unwrap_or_else(|e| panic!("the rig's config is refused: {e:?}\n{}", self.text()))
     }

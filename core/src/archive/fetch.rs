@@ -15,8 +15,11 @@ use std::sync::Mutex;
 
 /// Gets every package of `packages` that the store does not have, `parallel` at once, the largest
 /// first. `deliver` is called for each one, in the thread that got it, as soon as its file is
-/// complete and verified; the packages that were there already come first, verified again. An error of it stops
-/// everything.
+/// complete and verified; the packages that were there already come first, verified again.
+///
+/// After an error no other transfer begins, and those that run come to their end. After one of
+/// `deliver` they are broken off at once, and `transport` can be used for nothing else
+/// ([`Transport::interrupt`]).
 ///
 /// # Errors
 /// [`ErrorKind::Archive`] for a file that is missing or is not what the index says; nothing of it
@@ -63,7 +66,8 @@ pub fn fetch(
             version: package.version.clone(),
             architecture: package.architecture.clone(),
         });
-        deliver(package, &path)
+        // What else is on its way is for nobody then, and may take long.
+        deliver(package, &path).inspect_err(|_| transport.interrupt())
     })?;
     Ok(())
 }
@@ -172,7 +176,11 @@ impl Progress<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::transport::HostTransport;
     use crate::archive::transport::tests::{Behaviour, Hasty, Server};
+    use crate::config::Network;
+    use crate::operation::CancelToken;
+    use std::time::Duration;
 
     fn entry(server: &Server, name: &str, body: &[u8]) -> PackageEntry {
         PackageEntry {
@@ -228,6 +236,26 @@ mod tests {
         server.set("/a", Behaviour::File(body));
         get(&entries, cache.path()).unwrap();
         assert_eq!(server.requests(), ["/a from 40000"]);
+    }
+
+    #[test]
+    fn a_consumer_that_fails_ends_the_other_transfers_at_once() {
+        let (server, cache) = (Server::start(), tempfile::tempdir().unwrap());
+        // Longer than any test may last.
+        let network = Network { timeout: Duration::from_secs(86_400), ..Network::default() };
+        let transport = HostTransport::new(&network, CancelToken::new()).unwrap();
+        server.set("/a", Behaviour::File(b"good".into()));
+        server.set("/b", Behaviour::Silent);
+        let entries = [entry(&server, "a", b"good"), entry(&server, "b", b"never")];
+        let debs = Debs::open(cache.path()).unwrap();
+        let error = fetch(&entries, &debs, &transport, 2, &Scope::quiet(), |_, _| {
+            while server.requests().iter().all(|path| path != "/b") {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(Error::new(ErrorKind::Bootstrap, "the consumer failed"))
+        })
+        .unwrap_err();
+        assert_eq!(error.to_string(), "the consumer failed");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The same work on many things at once.
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Runs `work` on all items, at most `parallel` at once. The first error wins; what has not
-/// begun then does not begin.
+/// begun then does not begin. One that only says that the work was broken off gives way to the
+/// reason for it.
 pub(super) fn in_parallel<T: Sync, R: Send>(
     parallel: usize,
     items: &[T],
@@ -27,7 +28,14 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
                             .push((index, result));
                     }
                     Err(error) => {
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        let mut first = failure.lock().unwrap_or_else(PoisonError::into_inner);
+                        let broken_off = |error: &Error| error.kind() == ErrorKind::Cancelled;
+                        if first
+                            .as_ref()
+                            .is_none_or(|first| broken_off(first) && !broken_off(&error))
+                        {
+                            *first = Some(error);
+                        }
                     }
                 }
             }

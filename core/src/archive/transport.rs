@@ -6,6 +6,7 @@
 mod connect;
 mod http;
 mod names;
+mod stop;
 
 use super::uri;
 use crate::config::Network;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use stop::Stop;
 
 /// What a server says about the state of a file, for conditional requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +89,15 @@ pub trait Transport: Send + Sync {
         3
     }
 
+    /// Breaks off every transfer, now and from now on: the work that they are for has failed.
+    /// What they end with has [`ErrorKind::Cancelled`].
+    fn interrupt(&self) {}
+
+    /// Whether [`Transport::interrupt`] was called.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+
     /// The first pause between two tries; each further one is twice as long, 8 s at most.
     fn pause(&self) -> Duration {
         Duration::from_millis(400)
@@ -95,10 +106,11 @@ pub trait Transport: Send + Sync {
 
 /// The host's network and files, as the config says.
 ///
-/// It belongs to one operation: cancelling it breaks off every transfer within a fifth of a
-/// second. Connections are kept for reuse until it is dropped.
+/// It belongs to one operation: cancelling or interrupting it breaks off every transfer within a
+/// fifth of a second. Connections are kept for reuse until it is dropped.
 pub struct HostTransport {
     http: http::Http,
+    stop: Stop,
     retries: u32,
 }
 
@@ -108,7 +120,9 @@ impl HostTransport {
     /// # Errors
     /// [`ErrorKind::Config`] if the file of certificate authorities cannot be used.
     pub fn new(network: &Network, cancel: CancelToken) -> Result<Self> {
-        Ok(HostTransport { http: http::Http::new(network, cancel)?, retries: network.retries })
+        let stop = Stop::new(cancel);
+        let http = http::Http::new(network, stop.clone())?;
+        Ok(HostTransport { http, stop, retries: network.retries })
     }
 }
 
@@ -133,6 +147,14 @@ impl Transport for HostTransport {
 
     fn retries(&self) -> u32 {
         self.retries
+    }
+
+    fn interrupt(&self) {
+        self.stop.set();
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.stop.is_set()
     }
 }
 
@@ -253,11 +275,23 @@ impl<'a> Download<'a> {
         uri::redacted(&self.url)
     }
 
+    /// Fails if nobody wants the rest any more.
+    fn check(&self) -> Result<()> {
+        self.scope.check()?;
+        match self.transport.is_interrupted() {
+            true => {
+                let why = format!("{} is not wanted any more", self.shown());
+                Err(Error::new(ErrorKind::Cancelled, why))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Opens the file at the present position, with retries. An answer without a body is given
     /// back.
     fn open(&mut self, known: Option<&Validators>) -> Result<Option<Answer>> {
         loop {
-            self.scope.check()?;
+            self.check()?;
             let own = Some(&self.validators).filter(|_| self.at > 0);
             let request = Request { url: &self.url, from: self.at, known: known.or(own) };
             let failure = match self.transport.open(request) {
@@ -318,7 +352,7 @@ impl<'a> Download<'a> {
         }
         let mut buffer = [0; 16 * 1024];
         while left > 0 {
-            self.scope.check().map_err(Failure::lasting)?;
+            self.check().map_err(Failure::lasting)?;
             let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             match body.read(&mut buffer[..wanted]) {
                 Ok(0) => return Err(Failure::passing(self.stopped(self.at - left))),
@@ -344,7 +378,7 @@ impl<'a> Download<'a> {
     /// Waits before the next try, or gives up.
     fn pause(&mut self, failure: Failure) -> Result<()> {
         self.body = None;
-        self.scope.check()?;
+        self.check()?;
         if !failure.passing {
             return Err(failure.error);
         }
@@ -365,7 +399,7 @@ impl<'a> Download<'a> {
         self.tries += 1;
         let until = Instant::now() + pause;
         while Instant::now() < until {
-            self.scope.check()?;
+            self.check()?;
             std::thread::sleep(Duration::from_millis(50).min(pause));
         }
         Ok(())
@@ -376,7 +410,7 @@ impl<'a> Download<'a> {
             Size::Exactly(size) | Size::AtMost(size) => size,
         };
         loop {
-            self.scope.check()?;
+            self.check()?;
             let Some(body) = &mut self.body else {
                 match self.open(None)? {
                     None => continue,

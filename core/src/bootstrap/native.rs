@@ -2,6 +2,7 @@
 
 use super::Recipe;
 use crate::archive::access::Archives;
+use crate::archive::transport::Transport;
 use crate::buildroot::{Session, SessionOptions, policy};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::event::{Log, PackageAction, Unit, What};
@@ -52,16 +53,21 @@ pub fn make(
         let sender = threads.spawn(|| send(recipe, archives, &channel, scope));
         let followed = follow(recipe, &channel, scope);
         if followed.is_err() {
-            // What still downloads is for nobody: dropping the session ends the other side, and
-            // the next package that is sent fails.
+            // What still downloads is for nobody.
+            archives.transport().interrupt();
             let _ = channel.abandon();
         }
         let sent = sender.join().unwrap_or_else(|_| Err(panicked()));
         drop(session);
         let _ = reader.join();
+        let broken_off = |error: &Error| match error.kind() {
+            ErrorKind::Helper => true,
+            ErrorKind::Cancelled => scope.check().is_ok(),
+            _ => false,
+        };
         match (sent, followed) {
             // The helper's side saw only that packages stopped coming.
-            (Err(error), _) if error.kind() != ErrorKind::Helper => Err(error),
+            (Err(error), _) if !broken_off(&error) => Err(error),
             (_, followed) => followed.map_err(|error| explain(error, &last)),
         }
     })

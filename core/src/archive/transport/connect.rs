@@ -1,9 +1,9 @@
-//! TCP connections that notice at once that the operation was cancelled.
+//! TCP connections that notice at once that they are to stop.
 //!
 //! ureq's own connector blocks in `connect` and `read` for as long as its limits allow. This one
 //! waits in short slices, and its limit is on silence, not on the length of a transfer.
 
-use crate::operation::CancelToken;
+use super::stop::Stop;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::fmt;
@@ -14,13 +14,16 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
 };
 
-/// How long a wait lasts before the token is looked at again.
+/// How long a wait lasts before it looks again whether to stop.
 const SLICE: Duration = Duration::from_millis(100);
 
 /// Connects to the first address that answers.
 pub(super) struct CancellableTcp {
-    pub cancel: CancelToken,
+    pub stop: Stop,
     pub silence: Duration,
+    /// The other end is a proxy that is to get files itself (RFC 9112 section 3.2.2); with its
+    /// login, if it has one, encoded for `Basic`.
+    pub forwarded: Option<Option<String>>,
 }
 
 impl fmt::Debug for CancellableTcp {
@@ -30,7 +33,7 @@ impl fmt::Debug for CancellableTcp {
 }
 
 fn cancelled() -> io::Error {
-    io::Error::other("the operation was cancelled")
+    io::Error::other("the transfer was broken off")
 }
 
 impl CancellableTcp {
@@ -44,7 +47,7 @@ impl CancellableTcp {
                 let start = Instant::now();
                 let slice = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
                 loop {
-                    if self.cancel.is_cancelled() {
+                    if self.stop.is_set() {
                         return Err(cancelled());
                     }
                     match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&slice)) {
@@ -86,14 +89,22 @@ impl<In: Transport> Connector<In> for CancellableTcp {
                 Ok(stream) => {
                     let (input, output) =
                         (details.config.input_buffer_size(), details.config.output_buffer_size());
+                    let forwarding = self.forwarded.as_ref().map(|login| Forwarding {
+                        origin: format!(
+                            "http://{}",
+                            details.uri.authority().map_or("", |authority| authority.as_str())
+                        ),
+                        login: login.clone(),
+                    });
                     return Ok(Some(Either::B(Tcp {
+                        forwarding,
                         stream,
                         buffers: LazyBuffers::new(input, output),
-                        cancel: self.cancel.clone(),
+                        stop: self.stop.clone(),
                         silence: self.silence,
                     })));
                 }
-                Err(error) if self.cancel.is_cancelled() => return Err(ureq::Error::Io(error)),
+                Err(error) if self.stop.is_set() => return Err(ureq::Error::Io(error)),
                 Err(error) => failure = error,
             }
         }
@@ -105,8 +116,32 @@ impl<In: Transport> Connector<In> for CancellableTcp {
 pub(super) struct Tcp {
     stream: TcpStream,
     buffers: LazyBuffers,
-    cancel: CancelToken,
+    stop: Stop,
     silence: Duration,
+    forwarding: Option<Forwarding>,
+}
+
+/// What turns a request to a server into one to a proxy.
+struct Forwarding {
+    /// Scheme and authority of the server.
+    origin: String,
+    login: Option<String>,
+}
+
+impl Forwarding {
+    /// The request with the whole URI in its first line. ureq writes the head of a request at
+    /// once, and a GET is nothing else.
+    fn of(&self, head: &[u8]) -> Option<Vec<u8>> {
+        let rest = head.strip_prefix(b"GET ").filter(|rest| rest.starts_with(b"/"))?;
+        let end = rest.windows(2).position(|two| two == b"\r\n")? + 2;
+        let mut request = format!("GET {}", self.origin).into_bytes();
+        request.extend_from_slice(&rest[..end]);
+        if let Some(login) = &self.login {
+            request.extend_from_slice(format!("Proxy-Authorization: Basic {login}\r\n").as_bytes());
+        }
+        request.extend_from_slice(&rest[end..]);
+        Some(request)
+    }
 }
 
 impl fmt::Debug for Tcp {
@@ -123,7 +158,7 @@ impl Tcp {
     ) -> Result<T, ureq::Error> {
         let start = Instant::now();
         loop {
-            if self.cancel.is_cancelled() {
+            if self.stop.is_set() {
                 return Err(ureq::Error::Io(cancelled()));
             }
             match act(self) {
@@ -152,10 +187,15 @@ impl Transport for Tcp {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        let own = &self.buffers.output()[..amount];
+        let other = self.forwarding.as_ref().and_then(|forwarding| forwarding.of(own));
         let mut sent = 0;
-        while sent < amount {
+        while sent < other.as_ref().map_or(amount, Vec::len) {
             sent += self.patiently(|tcp| {
-                let count = tcp.stream.write(&tcp.buffers.output()[sent..amount])?;
+                let count = match &other {
+                    Some(other) => tcp.stream.write(&other[sent..])?,
+                    None => tcp.stream.write(&tcp.buffers.output()[sent..amount])?,
+                };
                 if count == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(count) }
             })?;
         }

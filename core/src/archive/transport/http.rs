@@ -1,17 +1,17 @@
 //! HTTP with the proxies, credentials and certificates of the config.
 
 use super::connect::CancellableTcp;
-use super::names::Names;
+use super::names::{Names, Through};
+use super::stop::Stop;
 use super::{Answer, Failure, Request, Validators};
 use crate::archive::uri::{self, Parts};
 use crate::config::Network;
 use crate::error::{Error, ErrorKind, Result};
-use crate::operation::CancelToken;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use ureq::http::{HeaderMap, StatusCode, header};
+use ureq::http::{HeaderMap, StatusCode, Uri, header};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::transport::{
     ConnectProxyConnector, Connector, RustlsConnector, SocksConnector,
@@ -24,15 +24,16 @@ type Outcome<T> = std::result::Result<T, Failure>;
 
 pub(super) struct Http {
     network: Network,
-    cancel: CancelToken,
+    stop: Stop,
     tls: TlsConfig,
     names: Names,
-    /// One agent, with its pool of connections, for each proxy.
-    agents: Mutex<HashMap<Option<String>, ureq::Agent>>,
+    /// One agent, with its pool of connections, for each proxy and for http apart: a proxy is
+    /// asked for files of http itself, and for a tunnel to https. Many refuse tunnels to port 80.
+    agents: Mutex<HashMap<(Option<String>, bool), ureq::Agent>>,
 }
 
 impl Http {
-    pub(super) fn new(network: &Network, cancel: CancelToken) -> Result<Self> {
+    pub(super) fn new(network: &Network, stop: Stop) -> Result<Self> {
         let mut tls = TlsConfig::builder()
             .root_certs(RootCerts::PlatformVerifier)
             .disable_verification(!network.verify_peer);
@@ -40,8 +41,8 @@ impl Http {
             tls = tls.root_certs(RootCerts::Specific(Arc::new(authorities(path)?)));
         }
         let (network, tls) = (network.clone(), tls.build());
-        let names = Names::new(cancel.clone());
-        Ok(Http { network, cancel, tls, names, agents: Mutex::default() })
+        let names = Names::new(stop.clone());
+        Ok(Http { network, stop, tls, names, agents: Mutex::default() })
     }
 
     pub(super) fn open(&self, request: Request<'_>) -> Outcome<Answer> {
@@ -109,6 +110,9 @@ impl Http {
             let passing = passing && !is_tls(&error);
             let host = parts.host;
             let hint = match &error {
+                ureq::Error::ConnectProxyFailed(_) => {
+                    "check the proxy's URI, and the login in it if the proxy wants one".into()
+                }
                 ureq::Error::HostNotFound => {
                     format!("check the name {host} and the host's resolver")
                 }
@@ -216,21 +220,36 @@ impl Http {
 
     fn agent(&self, parts: &Parts<'_>) -> Result<ureq::Agent> {
         let proxy = self.proxy(parts);
+        let key = (proxy, parts.scheme == "http");
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(agent) = agents.get(&proxy) {
+        if let Some(agent) = agents.get(&key) {
             return Ok(agent.clone());
         }
-        let parsed = proxy.as_deref().map(ureq::Proxy::new).transpose().map_err(|error| {
-            let shown = uri::redacted(proxy.as_deref().unwrap_or_default());
+        let bad = || {
+            let shown = uri::redacted(key.0.as_deref().unwrap_or_default());
             Error::new(ErrorKind::Config, format!("the proxy {shown} cannot be used"))
-                .with_source(error)
-        })?;
+        };
+        let (mut forwarded, mut tunnel) = (None, None);
+        match (&key.0, key.1) {
+            (Some(proxy), true) if proxy.starts_with("http://") => {
+                let parts = uri::split(proxy)?;
+                let port = parts.port.unwrap_or(80);
+                let at = format!("http://{}:{port}/", parts.host);
+                let at: Uri = at.parse().map_err(|error| bad().with_source(error))?;
+                forwarded = Some((at, parts.user.map(|user| base64(&uri::decode(user)))));
+            }
+            (Some(proxy), _) => {
+                let proxy = ureq::Proxy::new(proxy).map_err(|error| bad().with_source(error))?;
+                tunnel = Some(proxy);
+            }
+            (None, _) => {}
+        }
         let parallel = self.network.parallel.max(1);
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .proxy(parsed)
+            .proxy(tunnel)
             .tls_config(self.tls.clone())
             .user_agent(concat!("debmock/", env!("CARGO_PKG_VERSION")))
             .accept("*/*")
@@ -239,16 +258,19 @@ impl Http {
             .max_idle_connections_per_host(parallel)
             .input_buffer_size(128 * 1024)
             .build();
+        let tcp = CancellableTcp {
+            stop: self.stop.clone(),
+            silence: self.network.timeout,
+            forwarded: forwarded.as_ref().map(|(_, login)| login.clone()),
+        };
         let connector =
             ().chain(SocksConnector::default())
                 .chain(ConnectProxyConnector::default())
-                .chain(CancellableTcp {
-                    cancel: self.cancel.clone(),
-                    silence: self.network.timeout,
-                })
+                .chain(tcp)
                 .chain(RustlsConnector::default());
-        let agent = ureq::Agent::with_parts(config, connector, self.names.clone());
-        agents.insert(proxy, agent.clone());
+        let names = Through { names: self.names.clone(), proxy: forwarded.map(|(proxy, _)| proxy) };
+        let agent = ureq::Agent::with_parts(config, connector, names);
+        agents.insert(key, agent.clone());
         Ok(agent)
     }
 
@@ -368,9 +390,10 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::config::Credential;
+    use crate::operation::CancelToken;
 
     fn http(network: Network) -> Http {
-        Http::new(&network, CancelToken::new()).unwrap()
+        Http::new(&network, Stop::new(CancelToken::new())).unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! long as `resolv.conf(5)` lets the resolver try (with its defaults 10 seconds a name server). No
 //! thread is left behind for it, and no other look-up begins once the operation is cancelled.
 
-use crate::operation::CancelToken;
+use super::stop::Stop;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -27,13 +27,13 @@ type Known = Arc<Mutex<Vec<SocketAddr>>>;
 #[derive(Clone)]
 pub(super) struct Names {
     known: Arc<Mutex<HashMap<String, Known>>>,
-    cancel: CancelToken,
+    stop: Stop,
 }
 
 impl Names {
-    /// Knows nothing yet; looks nothing up once `cancel` is cancelled.
-    pub(super) fn new(cancel: CancelToken) -> Self {
-        Names { known: Arc::default(), cancel }
+    /// Knows nothing yet; looks nothing up once `stop` is set.
+    pub(super) fn new(stop: Stop) -> Self {
+        Names { known: Arc::default(), stop }
     }
 }
 
@@ -59,7 +59,7 @@ impl Resolver for Names {
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_empty() {
             // Each of those who waited for a name server that is silent would wait for it again.
-            if self.cancel.is_cancelled() {
+            if self.stop.is_set() {
                 return Err(ureq::Error::Io(io::Error::other("the operation was cancelled")));
             }
             // Without limits on time it makes no thread.
@@ -72,14 +72,35 @@ impl Resolver for Names {
     }
 }
 
+/// Names of hosts that are reached through a proxy: each of them is the proxy's address, and
+/// nobody is asked for their own.
+#[derive(Debug)]
+pub(super) struct Through {
+    pub names: Names,
+    /// Its URI; without one hosts are reached directly.
+    pub proxy: Option<Uri>,
+}
+
+impl Resolver for Through {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        self.names.resolve(self.proxy.as_ref().unwrap_or(uri), config, timeout)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operation::CancelToken;
 
     #[test]
     fn no_look_up_begins_when_the_operation_is_cancelled() {
         let cancel = CancelToken::new();
-        let names = Names::new(cancel.clone());
+        let names = Names::new(Stop::new(cancel.clone()));
         let look_up = |uri: &str| {
             let uri: Uri = uri.parse().unwrap();
             names.resolve(&uri, &Config::default(), NextTimeout::default())
@@ -93,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_name_is_looked_up_once() {
-        let names = Names::new(CancelToken::new());
+        let names = Names::new(Stop::new(CancelToken::new()));
         let uri: Uri = "http://localhost:81/x".parse().unwrap();
         let config = Config::default();
         let first = names.resolve(&uri, &config, NextTimeout::default()).unwrap();

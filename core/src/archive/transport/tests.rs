@@ -133,14 +133,7 @@ fn serve(mut stream: TcpStream, state: &State) {
                         body.len()
                     )
                 } else {
-                    let head = match from {
-                        0 => "HTTP/1.1 200 OK\r\n".to_owned(),
-                        _ => format!(
-                            "HTTP/1.1 206 Partial\r\nContent-Range: bytes {from}-{}/{}\r\n",
-                            body.len() - 1,
-                            body.len()
-                        ),
-                    };
+                    let head = head(from, body.len());
                     write!(
                         stream,
                         "{head}ETag: {tag}\r\nContent-Length: {}\r\n\r\n",
@@ -155,14 +148,7 @@ fn serve(mut stream: TcpStream, state: &State) {
             }
             Some(Behaviour::Stops(body, after)) => {
                 let rest = &body[from..];
-                let head = match from {
-                    0 => "HTTP/1.1 200 OK\r\n".to_owned(),
-                    _ => format!(
-                        "HTTP/1.1 206 Partial\r\nContent-Range: bytes {from}-{}/{}\r\n",
-                        body.len() - 1,
-                        body.len()
-                    ),
-                };
+                let head = head(from, body.len());
                 let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n", rest.len())
                     .and_then(|()| stream.write_all(&rest[..after.min(rest.len())]));
                 let _ = stream.shutdown(std::net::Shutdown::Both);
@@ -188,6 +174,17 @@ fn serve(mut stream: TcpStream, state: &State) {
         };
         if done.is_err() {
             return;
+        }
+    }
+}
+
+/// How an answer begins that has the bytes from `from` on, of so many.
+fn head(from: usize, size: usize) -> String {
+    match from {
+        0 => "HTTP/1.1 200 OK\r\n".to_owned(),
+        _ => {
+            let last = size - 1;
+            format!("HTTP/1.1 206 Partial\r\nContent-Range: bytes {from}-{last}/{size}\r\n")
         }
     }
 }
