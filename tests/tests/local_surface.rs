@@ -53,6 +53,8 @@ fn a_masked_proc_is_refused_and_taken_with_a_warning_where_the_config_says_so() 
     };
     masked(&["init"]).assert_refused(ErrorKind::Isolation, &["/proc", "isolation.accept_weak"]);
     rig.assert_nothing_lost();
+    let doctor = masked(&["doctor"]);
+    assert!(doctor.text.contains("only with isolation.accept_weak = true"), "{}", doctor.text);
     let weak = ["-o", "isolation.accept_weak=true"];
     let went = masked(&[&weak[..], &["chroot", "--", "cat", "/var/lib/tiny/configured"]].concat());
     went.assert_success();

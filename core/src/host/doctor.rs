@@ -2,8 +2,12 @@
 
 use super::{choose_range, find_helper};
 use crate::error::{Error, Result};
-use debmock_helper::protocol::{Area, Enter, Helper, Mode, Program, Request, StoreCall, bytes};
+use debmock_helper::protocol::{
+    Area, Enter, Helper, Keeper, Mode, Open, Place, Program, Reply, Request, StoreCall, Tree,
+    bytes, unexpected,
+};
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 /// What is known about one isolation mode.
@@ -35,7 +39,8 @@ impl Diagnosis {
     }
 }
 
-/// Tries every mode for real: enters it and mounts an overlay, in a temporary directory.
+/// Tries every mode for real: enters it, mounts an overlay and opens a session, in a temporary
+/// directory.
 pub fn diagnose(explicit: Option<&Program>, root_range: (u32, u32)) -> Diagnosis {
     let helper = find_helper(explicit);
     let modes = match &helper {
@@ -87,16 +92,53 @@ fn attempt(
         }
         // Made by another owner: only the helper can delete them.
         for area in [Area::Layers, Area::Roots] {
-            let place = debmock_helper::protocol::Place { area, path: "trash".into() };
+            let place = Place { area, path: "trash".into() };
             let _ = helper.request(&Request::Store(StoreCall::Remove(place)), &[])?.done();
         }
     }
+    let session = match &entered {
+        Ok(()) => probe_session(&helper, notes),
+        Err(_) => Ok(()),
+    };
     drop(helper);
     for name in ["layers", "roots"] {
         // Empty now, and the folder that holds them is ours.
         let _ = fs::remove_dir(folder.path().join(name).join("trash"));
     }
-    Ok(entered?)
+    entered?;
+    session
+}
+
+/// Opens a session on an empty tree: what is laid out in it a surrounding container may forbid.
+fn probe_session(helper: &Helper, notes: &mut Vec<String>) -> Result<()> {
+    let place = Place::root("probe");
+    helper.request(&Request::Store(StoreCall::MakeDirectory(place.clone())), &[])?.done()?;
+    let open = |accept_weak| -> Result<()> {
+        let (_keeper, theirs) = Keeper::pair()?;
+        let tree = Tree::Directory { place: place.clone(), writable: true };
+        let open = Open {
+            tree,
+            files: Vec::new(),
+            hostname: "debmock".into(),
+            binds: Vec::new(),
+            accept_weak,
+        };
+        let channel = helper.request(&Request::Open(Box::new(open)), &[theirs.as_fd()])?;
+        match channel.reply()?.0 {
+            Reply::Opened { session, .. } => {
+                Ok(helper.request(&Request::End { session }, &[])?.done()?)
+            }
+            other => Err(unexpected(&other).into()),
+        }
+    };
+    let outcome = match open(false) {
+        Err(strict) => open(true).map(|()| {
+            notes.push(format!("only with isolation.accept_weak = true, because: {strict}"));
+        }),
+        works => works,
+    };
+    helper.request(&Request::Store(StoreCall::Remove(place)), &[])?.done()?;
+    outcome
 }
 
 /// Adds to a refused mode the reason that this machine shows for it.
@@ -106,7 +148,7 @@ pub(crate) fn explain(error: Error) -> Error {
     }
     let said = error.to_string();
     let hint = if said.contains("map refused") {
-        "newuidmap and newgidmap must be setuid root: apt install --reinstall uidmap; and no `nosuid` mount or no_new_privs may be in the way"
+        "newuidmap and newgidmap must be setuid root: apt install --reinstall uidmap; and no `nosuid` mount or no_new_privs may be in the way; in a container they need its CAP_SYS_ADMIN as well (docs/containers.md)"
     } else if said.contains("newuidmap") || said.contains("newgidmap") {
         "install the package uidmap: apt install uidmap"
     } else if setting("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) {
