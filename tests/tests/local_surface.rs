@@ -53,6 +53,8 @@ fn a_masked_proc_is_refused_and_taken_with_a_warning_where_the_config_says_so() 
     };
     masked(&["init"]).assert_refused(ErrorKind::Isolation, &["/proc", "isolation.accept_weak"]);
     rig.assert_nothing_lost();
+    let doctor = masked(&["doctor"]);
+    assert!(doctor.text.contains("only with isolation.accept_weak = true"), "{}", doctor.text);
     let weak = ["-o", "isolation.accept_weak=true"];
     let went = masked(&[&weak[..], &["chroot", "--", "cat", "/var/lib/tiny/configured"]].concat());
     went.assert_success();
@@ -64,7 +66,8 @@ fn a_masked_proc_is_refused_and_taken_with_a_warning_where_the_config_says_so() 
 #[test]
 fn apt_simulates_without_a_change_and_its_misuse_is_no_dependency() {
     let more = Deb::new("more", "1", "all").field("Depends", "dash").file("/opt/more", 0o644, "x");
-    let rig = or_skip!(Rig::new(&or_skip!(tiny_archive()).deb(more.build())));
+    // Not at a `file:` URI, whose packages count as fetched.
+    let (rig, _server) = or_skip!(Rig::served(&or_skip!(tiny_archive()).deb(more.build())));
     for words in [&["-s", "install", "more"][..], &["install", "--dry-run", "more"]] {
         let simulated = said(rig.program(&[&["apt-cmd", "--"], words].concat()));
         simulated.assert_success();

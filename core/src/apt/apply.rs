@@ -1,5 +1,6 @@
 //! Fetching and installing what was planned.
 
+use super::plan::is_simulation;
 use super::progress::Progress;
 use super::{Apt, Installed, Plan, Planned, Task, failure, setup};
 use crate::archive::checksum::Sha256;
@@ -37,8 +38,9 @@ impl Apt<'_> {
         let ready = setup::prepare(self, scope)?;
         let archives = ready.archives(set.place())?;
         let mut progress = Progress::new(plan, scope);
-        let mut arguments_offline = vec!["--no-download".to_owned()];
-        arguments_offline.extend(arguments.iter().cloned());
+        // With this a simulation would complain about files that nobody has fetched for it.
+        let offline = (!is_simulation(&arguments)).then(|| "--no-download".to_owned());
+        let arguments_offline: Vec<_> = offline.into_iter().chain(arguments.clone()).collect();
         self.log.line(scope, format!("$ apt-get {}", arguments.join(" ")))?;
         let exit = ready.apt_get(&arguments_offline, scope, |line| {
             // apt would like to change modes in directories of the store.

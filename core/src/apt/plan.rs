@@ -307,7 +307,7 @@ pub(super) fn command_word(arguments: &[String]) -> Option<&str> {
 /// Whether apt-get only tells what it would do: with one of the options of that meaning, alone or
 /// in a row of letters (`-ys`), or the setting (`apt-get(8)`). What is asked that way is never
 /// fetched.
-fn is_simulation(arguments: &[String]) -> bool {
+pub(super) fn is_simulation(arguments: &[String]) -> bool {
     const LONG: &[&str] =
         &["--simulate", "--just-print", "--dry-run", "--recon", "--no-act", "--print-uris"];
     let options = arguments.iter().map(String::as_str).take_while(|word| *word != "--");

@@ -2,9 +2,13 @@
 
 use super::{choose_range, find_helper};
 use crate::error::{Error, Result};
+use crate::operation::Scope;
 use crate::store::{Places, Zone, ZoneOptions};
-use debmock_helper::protocol::{Mode, Program};
+use debmock_helper::protocol::{
+    Keeper, Mode, Open, Place, Program, Reply, Request, Tree, unexpected,
+};
 use std::fs;
+use std::os::fd::AsFd;
 
 /// What is known about one isolation mode.
 #[derive(Debug)]
@@ -35,8 +39,8 @@ impl Diagnosis {
     }
 }
 
-/// Tries every mode for real: enters it and mounts an overlay, in the store that commands would use
-/// (it is made if it is missing): another disk may answer differently.
+/// Tries every mode for real: enters it, mounts an overlay and opens a session, in the store that
+/// commands would use (it is made if it is missing): another disk may answer differently.
 pub fn diagnose(explicit: Option<&Program>, root_range: (u32, u32)) -> Diagnosis {
     let helper = find_helper(explicit);
     let modes = match &helper {
@@ -80,7 +84,40 @@ fn attempt(
             zone.places().state.display(),
         )),
     }
-    Ok(())
+    probe_session(&zone, notes)
+}
+
+/// Opens a session on an empty tree: what is laid out in it a surrounding container may forbid.
+fn probe_session(zone: &Zone, notes: &mut Vec<String>) -> Result<()> {
+    let helper = zone.helper();
+    let place = Place::root(format!(".doctor.{}", std::process::id()));
+    zone.make_directory(place.clone())?;
+    let open = |accept_weak| -> Result<()> {
+        let (_keeper, theirs) = Keeper::pair()?;
+        let tree = Tree::Directory { place: place.clone(), writable: true };
+        let open = Open {
+            tree,
+            files: Vec::new(),
+            hostname: "debmock".into(),
+            binds: Vec::new(),
+            accept_weak,
+        };
+        let channel = helper.request(&Request::Open(Box::new(open)), &[theirs.as_fd()])?;
+        match channel.reply()?.0 {
+            Reply::Opened { session, .. } => {
+                Ok(helper.request(&Request::End { session }, &[])?.done()?)
+            }
+            other => Err(unexpected(&other).into()),
+        }
+    };
+    let outcome = match open(false) {
+        Err(strict) => open(true).map(|()| {
+            notes.push(format!("only with isolation.accept_weak = true, because: {strict}"));
+        }),
+        works => works,
+    };
+    zone.remove(place, &Scope::quiet())?;
+    outcome
 }
 
 /// Adds to a refused mode the reason that this machine shows for it.
@@ -90,7 +127,7 @@ pub(crate) fn explain(error: Error) -> Error {
     }
     let said = error.to_string();
     let hint = if said.contains("map refused") {
-        "newuidmap and newgidmap must be setuid root: apt install --reinstall uidmap; and no `nosuid` mount or no_new_privs may be in the way"
+        "newuidmap and newgidmap must be setuid root: apt install --reinstall uidmap; and no `nosuid` mount or no_new_privs may be in the way; in a container they need its CAP_SYS_ADMIN as well (docs/containers.md)"
     } else if said.contains("newuidmap") || said.contains("newgidmap") {
         "install the package uidmap: apt install uidmap"
     } else if setting("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) {

@@ -99,7 +99,7 @@ pub fn open_beneath(root: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd
 }
 
 /// Mounts a fresh `/proc`. In a container that masks its own the kernel refuses one; then, if
-/// `accept_weak`, the container's is used.
+/// `accept_weak` and not with real root inside, the container's is used.
 pub fn mount_proc(
     root: &OwnedFd,
     mode: Mode,
@@ -115,7 +115,8 @@ pub fn mount_proc(
             }
             Ok(None)
         }
-        Err(error) if accept_weak => {
+        // To real root every process of that one would be open, and its files with it.
+        Err(error) if accept_weak && mode != Mode::Simple => {
             let copy = open_tree(
                 CWD,
                 "/proc",
