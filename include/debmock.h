@@ -418,7 +418,7 @@
 #define DEBMOCK_RUN_LINUX32 4
 
 /**
- * Nothing is in the environment but what the options say.
+ * Nothing is in the environment but what the options say, and HOME, USER, LOGNAME and SHELL.
  */
 #define DEBMOCK_RUN_CLEAR_ENVIRONMENT 8
 
@@ -769,6 +769,12 @@ const char *debmock_error_hint(const struct debmock_error *error);
 const char *debmock_error_cause(const struct debmock_error *error, size_t index);
 
 /**
+ * What there is of a build that failed: its logs, the stages that it got through, the stage that
+ * failed. NULL for errors of other calls. Belongs to the error: do not free it.
+ */
+const struct debmock_result *debmock_error_result(const struct debmock_error *error);
+
+/**
  * Frees an error and sets the variable to NULL.
  */
 void debmock_error_free(struct debmock_error **error);
@@ -1038,6 +1044,11 @@ const char *debmock_result_architecture(const struct debmock_result *result);
  * The directory that all files of the build are in.
  */
 const char *debmock_result_dir(const struct debmock_result *result);
+
+/**
+ * The stage that failed, of the result that an error has; NULL after a success.
+ */
+const char *debmock_result_failed_stage(const struct debmock_result *result);
 
 /**
  * The path of the .changes file.

@@ -1,7 +1,9 @@
 //! Errors.
 
 use crate::border;
+use crate::result::Outcome;
 use crate::text::{borrowed, c_string};
+use debmock::build::BuildResult;
 use std::ffi::{CString, c_char};
 
 /// What failed, why, and what to do about it. Immutable: any number of threads may read it.
@@ -12,6 +14,7 @@ pub struct Error {
     message: CString,
     hint: Option<CString>,
     causes: Vec<CString>,
+    build: Option<Outcome>,
 }
 
 impl Error {
@@ -22,6 +25,7 @@ impl Error {
             message: c_string(error.to_string()),
             hint: error.hint().map(c_string),
             causes: error.chain().iter().map(c_string).collect(),
+            build: error.attached::<BuildResult>().cloned().map(Outcome::build),
         }
     }
 }
@@ -56,6 +60,16 @@ pub unsafe extern "C" fn debmock_error_hint(error: *const Error) -> *const c_cha
 pub unsafe extern "C" fn debmock_error_cause(error: *const Error, index: usize) -> *const c_char {
     border!(std::ptr::null(); {
         borrowed(error.as_ref().and_then(|error| error.causes.get(index)))
+    })
+}
+
+/// What there is of a build that failed: its logs, the stages that it got through, the stage that
+/// failed. NULL for errors of other calls. Belongs to the error: do not free it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn debmock_error_result(error: *const Error) -> *const Outcome {
+    border!(std::ptr::null(); {
+        let build = error.as_ref().and_then(|error| error.build.as_ref());
+        build.map_or(std::ptr::null(), std::ptr::from_ref)
     })
 }
 

@@ -56,6 +56,7 @@ struct Build {
     version: CString,
     architecture: CString,
     resultdir: CString,
+    failed_stage: Option<CString>,
     changes: Option<CString>,
     buildinfo: Option<CString>,
     packages: Vec<CString>,
@@ -91,6 +92,7 @@ impl Outcome {
             version: c_string(&result.version),
             architecture: c_string(&result.architecture),
             resultdir: c_path(&result.resultdir),
+            failed_stage: result.failed_stage.as_ref().map(c_string),
             changes: result.changes.as_ref().map(path),
             buildinfo: result.buildinfo.as_ref().map(path),
             packages: result.packages().iter().map(|package| c_path(package)).collect(),
@@ -247,6 +249,14 @@ pub unsafe extern "C" fn debmock_result_architecture(result: *const Outcome) -> 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn debmock_result_dir(result: *const Outcome) -> *const c_char {
     border!(std::ptr::null(); { borrowed(build(result).map(|build| &build.resultdir)) })
+}
+
+/// The stage that failed, of the result that an error has; NULL after a success.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn debmock_result_failed_stage(result: *const Outcome) -> *const c_char {
+    border!(std::ptr::null(); {
+        borrowed(build(result).and_then(|build| build.failed_stage.as_ref()))
+    })
 }
 
 /// The path of the .changes file.

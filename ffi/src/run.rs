@@ -18,7 +18,7 @@ pub const DEBMOCK_RUN_NETWORK: u64 = 1;
 pub const DEBMOCK_RUN_SUPPRESS_SYNC: u64 = 2;
 /// The program has the 32-bit personality.
 pub const DEBMOCK_RUN_LINUX32: u64 = 4;
-/// Nothing is in the environment but what the options say.
+/// Nothing is in the environment but what the options say, and HOME, USER, LOGNAME and SHELL.
 pub const DEBMOCK_RUN_CLEAR_ENVIRONMENT: u64 = 8;
 
 /// The login shell that a root has, the better one first.

@@ -99,6 +99,7 @@ static void null_everywhere(void) {
   CHECK(!debmock_result_name(NULL) && !debmock_result_version(NULL) && !debmock_result_dir(NULL));
   CHECK(!debmock_result_architecture(NULL) && !debmock_result_changes(NULL));
   CHECK(!debmock_result_buildinfo(NULL) && !debmock_result_package(NULL, 0));
+  CHECK(!debmock_error_result(NULL) && !debmock_result_failed_stage(NULL));
   CHECK(!debmock_result_log(NULL, 0) && !(debmock_result_seconds(NULL) > 0));
   CHECK(!(debmock_result_stage_seconds(NULL, NULL) > 0) && !debmock_result_usable(NULL));
   CHECK(debmock_result_installed_count(NULL) == 0 && debmock_result_removed_count(NULL) == 0);

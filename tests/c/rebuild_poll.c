@@ -48,8 +48,12 @@ int main(int argc, char **argv) {
   }
   CHECK(lines > 0 && packages > 0 && stages == 1);
   if (fails) {
-    REFUSED(DEBMOCK_ERR_BUILD, debmock_operation_wait(operation, &result, &error));
-    CHECK(result == NULL);
+    CHECK(debmock_operation_wait(operation, &result, &error) == DEBMOCK_ERR_BUILD);
+    CHECK(result == NULL && error != NULL);
+    CHECK(strcmp(debmock_result_failed_stage(debmock_error_result(error)), "build") == 0);
+    CHECK(access(debmock_result_log(debmock_error_result(error), 0), R_OK) == 0);
+    CHECK(debmock_result_package(debmock_error_result(error), 0) == NULL);
+    debmock_error_free(&error);
   } else {
     GOOD(debmock_operation_wait(operation, &result, &error));
     CHECK(debmock_result_kind(result) == DEBMOCK_RESULT_BUILD);
@@ -63,6 +67,7 @@ int main(int argc, char **argv) {
     CHECK(access(debmock_result_changes(result), R_OK) == 0);
     CHECK(access(debmock_result_buildinfo(result), R_OK) == 0);
     CHECK(strcmp(debmock_result_dir(result), argv[5]) == 0);
+    CHECK(debmock_result_failed_stage(result) == NULL);
     CHECK(debmock_result_stage_seconds(result, "build") > 0);
     CHECK(debmock_result_seconds(result) > debmock_result_stage_seconds(result, "build"));
     CHECK(!(debmock_result_stage_seconds(result, "no such stage") > 0));
