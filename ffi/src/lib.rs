@@ -8,11 +8,6 @@
 //! Long calls exist once, as a piece of work (`operation::Work`): the blocking form watches it, the
 //! `_start` form hands out its handle.
 
-#![expect(
-    clippy::missing_safety_doc,
-    reason = "what callers promise is the same for all functions and stands at the head of the header"
-)]
-
 #[macro_use]
 mod border;
 

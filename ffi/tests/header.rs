@@ -2,6 +2,8 @@
 //!
 //! With `DEBMOCK_REWRITE=1` in its environment the first test writes the header instead.
 
+#![expect(clippy::unwrap_used, reason = "what the tests share fails as they do")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
