@@ -71,14 +71,21 @@ impl Prefix {
     /// Compiles a program of `tests/c` into `folder`, with every warning an error.
     pub fn compile(&self, name: &str, way: Way, folder: &Path) -> PathBuf {
         let program = folder.join(format!("{name}-{way:?}").replace([' ', ':', '{', '}', ','], ""));
+        let source = machine::workspace().join(format!("tests/c/{name}.c"));
+        self.compile_file(&source, way, &program);
+        program
+    }
+
+    /// Compiles any file, with every warning an error.
+    pub fn compile_file(&self, source: &Path, way: Way, program: &Path) {
         let mut compiler = Command::new(if way.cxx { "g++" } else { "cc" });
         compiler
             .args(if way.cxx { ["-std=c++17", "-xc++"] } else { ["-std=c11", "-xc"] })
             .args(["-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"])
             .args(self.pkg_config(&["--cflags"]))
-            .arg(machine::workspace().join(format!("tests/c/{name}.c")))
+            .arg(source)
             .args(["-xnone", "-o"])
-            .arg(&program);
+            .arg(program);
         if way.sanitized {
             compiler.arg("-fsanitize=address");
         }
@@ -91,7 +98,6 @@ impl Prefix {
             compiler.arg(format!("-Wl,-rpath,{}", self.path.join("lib").display()));
         }
         run(&mut compiler);
-        program
     }
 }
 

@@ -107,6 +107,17 @@ fn nothing_leaks_and_nothing_invalid_is_touched_under_address_sanitizer() {
     run_all(&rig, &prefix, Way::SANITIZED, &[]);
 }
 
+#[test]
+fn the_program_of_the_guide_compiles() {
+    let (rig, prefix) = or_skip!(installed());
+    let guide = fs::read_to_string(workspace().join("docs/c.md")).unwrap();
+    let (_, program) = guide.split_once("```c\n").expect("the guide has a program");
+    let (program, _) = program.split_once("```").expect("the program ends");
+    let source = rig.area.work().join("guide.c");
+    fs::write(&source, program).unwrap();
+    prefix.compile_file(&source, Way::C, &rig.area.work().join("guide"));
+}
+
 /// Names and versions of the symbols that a library defines for others.
 fn exported(library: &Path) -> BTreeSet<(String, String)> {
     let said = run(Command::new("objdump").arg("-T").arg(library));
