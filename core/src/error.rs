@@ -5,6 +5,7 @@
 //! the exit code of the command line, the C constant and the Python class all come from the one
 //! table below.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -96,12 +97,14 @@ struct Inner {
     message: String,
     hint: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    attached: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Error {
     /// An error of `kind` whose `message` says what failed with what.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, message: message.into(), hint: None, source: None }))
+        let message = message.into();
+        Error(Box::new(Inner { kind, message, hint: None, source: None, attached: None }))
     }
 
     /// An operating-system error: `doing` says which operation on which path. A full device
@@ -138,10 +141,24 @@ impl Error {
         if self.0.hint.is_some() { self } else { self.with_hint(hint) }
     }
 
-    /// Puts a sentence around this error that says what was being done; kind and hint stay.
-    pub fn context(self, message: impl Into<String>) -> Self {
-        let (kind, hint) = (self.0.kind, self.0.hint.clone());
-        Error(Box::new(Inner { kind, message: message.into(), hint, source: Some(Box::new(self)) }))
+    /// Adds what there is beside the failure, such as the
+    /// [`BuildResult`](crate::build::BuildResult) of a build that failed.
+    pub fn with_attached(mut self, value: impl Any + Send + Sync) -> Self {
+        self.0.attached = Some(Box::new(value));
+        self
+    }
+
+    /// What was added with [`Error::with_attached`], if it is of this type.
+    pub fn attached<T: Any>(&self) -> Option<&T> {
+        self.0.attached.as_ref()?.downcast_ref()
+    }
+
+    /// Puts a sentence around this error that says what was being done; kind, hint and what is
+    /// attached stay.
+    pub fn context(mut self, message: impl Into<String>) -> Self {
+        let (kind, hint, attached) = (self.0.kind, self.0.hint.clone(), self.0.attached.take());
+        let (message, source) = (message.into(), Some(Box::new(self) as _));
+        Error(Box::new(Inner { kind, message, hint, source, attached }))
     }
 
     /// The same error under another kind.
@@ -230,6 +247,13 @@ mod tests {
         let error = Error::io("cannot write x", std::io::Error::from_raw_os_error(28));
         assert_eq!(error.kind(), ErrorKind::NoSpace);
         assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn what_is_attached_stays_on_the_outside() {
+        let error = Error::new(ErrorKind::Build, "no").with_attached(7_u32).context("outside");
+        assert_eq!(error.attached::<u32>(), Some(&7));
+        assert_eq!(error.attached::<i32>(), None);
     }
 
     #[test]

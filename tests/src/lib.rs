@@ -26,6 +26,7 @@ pub mod machine;
 pub mod manifest;
 pub mod oracle;
 pub mod package;
+pub mod prefix;
 pub mod rig;
 pub mod root;
 pub mod server;

@@ -103,7 +103,8 @@ impl Rebuild {
     /// # Errors
     /// [`crate::ErrorKind::Source`] for a source that cannot be used,
     /// [`crate::ErrorKind::Dependency`], [`crate::ErrorKind::Build`] if the package does not
-    /// build, [`crate::ErrorKind::Timeout`], [`crate::ErrorKind::Package`], those of fetching.
+    /// build, [`crate::ErrorKind::Timeout`], [`crate::ErrorKind::Package`], those of fetching. The
+    /// [`BuildResult`] is attached to each ([`Error::attached`]).
     pub fn run(mut self, workshop: &Workshop<'_>, scope: &Scope) -> Result<BuildResult> {
         let outcome = self.build(workshop, scope);
         self.clean(workshop.session, workshop.config, outcome.is_ok());
@@ -121,7 +122,9 @@ impl Rebuild {
         self.record.fail(&error, &self.stages);
         self.record.finish(self.started, &self.stages);
         // Without a place the logs are gone, but the failure of the build itself is what matters.
-        let Ok(folder) = self.results.publish(&mut self.record, &[]) else { return error };
+        let published = self.results.publish(&mut self.record, &[]);
+        let error = error.with_attached(self.record.clone());
+        let Ok(folder) = published else { return error };
         let log = match self.stages.failed().as_deref() {
             Some("pack" | "unpack" | "build" | "collect") => "build.log",
             _ => "root.log",

@@ -113,6 +113,7 @@ impl Buildroot {
 
     /// Makes the buildroot unless it exists: resolves and makes its base layer.
     pub fn init(&self, scope: &Scope) -> Result<()> {
+        self.check_fork()?;
         if self.current().is_some() {
             return Ok(());
         }

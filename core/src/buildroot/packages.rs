@@ -72,6 +72,7 @@ impl Buildroot {
     /// # Errors
     /// Those of [`Rebuild::new`] and [`Rebuild::run`] and of [`Buildroot::session`].
     pub fn rebuild(&self, options: RebuildOptions, scope: &Scope) -> Result<BuildResult> {
+        self.check_fork()?;
         let joined = self.current();
         let cleanup = options.cleanup_after.unwrap_or(self.config.build.cleanup_after);
         let rebuild = Rebuild::new(options)?;

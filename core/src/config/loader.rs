@@ -33,6 +33,19 @@ pub struct Known {
     pub extends: Option<String>,
 }
 
+impl Known {
+    /// The JSON form, which is the same in every language; members are only ever added.
+    pub fn to_json(&self) -> serde_json::Value {
+        let place = |place: &Place| match place {
+            Place::BuiltIn(_) => "built in".to_owned(),
+            Place::File(path) => path.display().to_string(),
+            other => format!("{other:?}"),
+        };
+        let places: Vec<_> = self.places.iter().map(place).collect();
+        serde_json::json!({"name": self.name, "places": places.join(", "), "extends": self.extends})
+    }
+}
+
 /// One config of a chain of `extends`, with its layers.
 struct Member {
     name: String,

@@ -100,6 +100,19 @@ impl Config {
     pub fn explain(&self) -> &[Setting] {
         &self.settings
     }
+
+    /// Every key with its value and where that comes from, as JSON, which is the same in every
+    /// language; members are only ever added. A key that is not set has the value `null`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let setting = |setting: &Setting| {
+            let origins: Vec<_> = setting.origins.iter().map(ToString::to_string).collect();
+            let value = (!setting.value.is_empty()).then_some(&setting.value);
+            serde_json::json!({"key": setting.key, "value": value, "origins": origins})
+        };
+        let settings: Vec<_> = self.explain().iter().map(setting).collect();
+        let schema = crate::event::SCHEMA;
+        serde_json::json!({"schema": schema, "config": self.name, "settings": settings})
+    }
 }
 
 /// One key of a loaded config.

@@ -37,6 +37,27 @@ impl Diagnosis {
     pub fn is_usable(&self) -> bool {
         self.modes.iter().any(|verdict| verdict.problem.is_none())
     }
+
+    /// The JSON form, which is the same in every language; members are only ever added.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mode = |verdict: &Verdict| {
+            serde_json::json!({
+                "mode": verdict.mode,
+                "works": verdict.problem.is_none(),
+                "reason": verdict.problem.as_ref().map(ToString::to_string),
+                "hint": verdict.problem.as_ref().and_then(Error::hint),
+                "notes": verdict.notes,
+            })
+        };
+        let helper = self.helper.as_ref().ok().map(|program| program.path.display().to_string());
+        serde_json::json!({
+            "schema": crate::event::SCHEMA,
+            "usable": self.is_usable(),
+            "helper": helper,
+            "modes": self.modes.iter().map(mode).collect::<Vec<_>>(),
+            "notes": self.notes,
+        })
+    }
 }
 
 /// Tries every mode for real: enters it, mounts an overlay and opens a session, in the store that

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 const NAME: &str = "debmock-helper";
 
 /// The helper: `explicit` if given, else `DEBMOCK_HELPER`, else next to the loaded library, package
-/// or program, else in the installed libexec directory, else in `PATH`.
+/// or program, else in the usual libexec directories, else in `PATH` or in the prefix of a `debmock`
+/// in it.
 ///
 /// It must be a real file: Ubuntu's AppArmor grants user namespaces by path.
 pub fn find_helper(explicit: Option<&Program>) -> Result<Program> {
@@ -41,9 +42,16 @@ pub fn find_helper(explicit: Option<&Program>) -> Result<Program> {
     if let Some(folder) = option_env!("DEBMOCK_LIBEXECDIR") {
         places.push(Path::new(folder).join(NAME));
     }
-    places.push(PathBuf::from("/usr/libexec/debmock").join(NAME));
-    if let Some(path) = env::var_os("PATH") {
-        places.extend(env::split_paths(&path).map(|folder| folder.join(NAME)));
+    for prefix in ["/usr", "/usr/local"] {
+        places.push(Path::new(prefix).join("libexec/debmock").join(NAME));
+    }
+    for folder in env::split_paths(&env::var_os("PATH").unwrap_or_default()) {
+        places.push(folder.join(NAME));
+        // A program with the library in it does not know the prefix that this came from, but the
+        // installed command line stands for it.
+        if is_program(&folder.join("debmock")) {
+            places.push(folder.join("../libexec/debmock").join(NAME));
+        }
     }
     places.into_iter().find(|path| is_program(path)).map(program).ok_or_else(|| {
         Error::new(ErrorKind::Helper, "the program debmock-helper was not found")

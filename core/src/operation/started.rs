@@ -89,6 +89,15 @@ impl<T> Operation<T> {
         })
     }
 
+    /// Whether the work has ended and every event was delivered.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Forked`].
+    pub fn is_finished(&self) -> Result<bool> {
+        self.check_fork()?;
+        Ok(self.scope.finished())
+    }
+
     /// Asks the work to stop; does not wait for that.
     ///
     /// # Errors
