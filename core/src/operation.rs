@@ -68,13 +68,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+type Witness = Arc<dyn Fn(&What) + Send + Sync>;
+
 /// What a working function holds: where its events go, and whether it should stop.
 #[derive(Clone)]
 pub struct Scope {
     shared: Arc<Shared>,
     cancel: CancelToken,
     /// Sees every event before it is queued.
-    witness: Option<Arc<dyn Fn(&What) + Send + Sync>>,
+    witness: Option<Witness>,
 }
 
 impl Scope {
