@@ -97,7 +97,9 @@ impl Buildroot {
 
     /// Removes everything that was changed since the base; it stays recorded.
     pub(super) fn drop_changes(&self, scope: &Scope) -> Result<()> {
-        for part in ["upper", "work", "session", "tree", "tree.new", "boot"] {
+        // A copied tree before `session`, where the originals of what it borrows are kept: whoever
+        // is killed in between leaves nothing that cannot be put back.
+        for part in ["upper", "work", "tree", "tree.new", "session", "boot"] {
             self.zone.remove(self.place(part), scope)?;
         }
         Ok(())
