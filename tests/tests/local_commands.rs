@@ -7,7 +7,7 @@ use std::process::Command;
 use debmock_tests::machine::{self, run, workspace};
 
 /// Each command, and the functions of `debmock.h` that do the same.
-const COMMANDS: [(&str, &[&str]); 18] = [
+const COMMANDS: [(&str, &[&str]); 22] = [
     ("init", &["debmock_init", "debmock_init_start"]),
     ("clean", &["debmock_clean", "debmock_clean_start"]),
     ("scrub", &["debmock_scrub", "debmock_scrub_start"]),
@@ -36,6 +36,10 @@ const COMMANDS: [(&str, &[&str]); 18] = [
     ("copyout", &["debmock_session_copy_out", "debmock_session_copy_out_start"]),
     ("export", &["debmock_export", "debmock_export_start"]),
     ("import", &["debmock_import", "debmock_import_start"]),
+    ("snapshot", &["debmock_snapshot", "debmock_snapshot_start"]),
+    ("rollback", &["debmock_rollback", "debmock_rollback_start"]),
+    ("remove-snapshot", &["debmock_remove_snapshot", "debmock_remove_snapshot_start"]),
+    ("list-snapshots", &["debmock_list_snapshots", "debmock_list_snapshots_start"]),
     ("list", &["debmock_list", "debmock_list_start", "debmock_configs", "debmock_configs_start"]),
     ("config", &["debmock_config_new", "debmock_config_load", "debmock_config_json"]),
     ("doctor", &["debmock_doctor", "debmock_doctor_start"]),

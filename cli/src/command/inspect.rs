@@ -8,7 +8,7 @@ use debmock::host::{Diagnosis, ROOT_RANGE, diagnose};
 use debmock::{Error, ErrorKind, Result};
 use serde_json::json;
 
-fn written(result: std::io::Result<()>) -> Result<()> {
+pub(super) fn written(result: std::io::Result<()>) -> Result<()> {
     result.map_err(|error| {
         Error::new(ErrorKind::Io, "cannot write to standard output").with_source(error)
     })
@@ -93,7 +93,7 @@ fn store(listing: &Listing) -> Vec<String> {
 }
 
 /// Rows with aligned columns, indented; a line that says so if there are none.
-fn table(rows: &[Vec<String>]) -> Vec<String> {
+pub(super) fn table(rows: &[Vec<String>]) -> Vec<String> {
     if rows.is_empty() {
         return vec!["  none".into()];
     }

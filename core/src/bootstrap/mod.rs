@@ -75,7 +75,9 @@ pub fn provide(zone: &Arc<Zone>, config: &Config, scope: &Scope) -> Result<Layer
         let set = solve(&packages, config.architecture.as_str(), &request)?;
         Ok(Recipe { set, sources: sources_list(&state), epoch: config.source_date_epoch })
     })?;
-    layer::provide(zone, &recipe.key(), config.lock_timeout, scope, |place| {
-        native::make(zone, &recipe, &archives, place, config.isolation.accept_weak, scope)
+    layer::provide(zone, &recipe.key(), config.lock_timeout, scope, |home| {
+        let tree = layer::below(home, "root");
+        zone.make_directory(tree.clone())?;
+        native::make(zone, &recipe, &archives, &tree, config.isolation.accept_weak, scope)
     })
 }

@@ -46,16 +46,21 @@ pub(super) fn before_packages(
     must(session, &["sh", "-c", script], log, scope)
 }
 
+/// The version of the packages that come out.
+pub(super) fn build_version(options: &RebuildOptions, source: &Source) -> Result<Version> {
+    match &options.binnmu {
+        Some(binnmu) => binnmu::version(&source.version, binnmu.number),
+        None => Ok(source.version.clone()),
+    }
+}
+
 impl<'a> Build<'a> {
     pub(super) fn new(
         workshop: &'a Workshop<'a>,
         options: &'a RebuildOptions,
         source: &Source,
     ) -> Result<Self> {
-        let version = match &options.binnmu {
-            Some(binnmu) => binnmu::version(&source.version, binnmu.number)?,
-            None => source.version.clone(),
-        };
+        let version = build_version(options, source)?;
         let folder = folder(workshop.config);
         let tree = format!("{folder}/{}-{}", source.name, version.upstream());
         Ok(Build { workshop, options, version, folder, tree })

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 /// How an archive is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,11 +104,10 @@ impl Buildroot {
         let doing = || format!("cannot write {}", file.display());
         let aside = Aside::of(file).doing(doing)?;
         scope.stage("export", file.display().to_string(), || {
-            let layer = Place::layer(format!("{}/root", base.layer));
             let tree = match base.storage {
                 // Without the session's layer, and without a change to anything.
                 Storage::Overlay => {
-                    let mut lower = vec![layer];
+                    let mut lower = self.stack(&base);
                     if self.zone.list(Place::root(self.name.clone()))?.iter().any(|n| n == "upper")
                     {
                         lower.insert(0, self.place("upper"));
@@ -116,7 +116,8 @@ impl Buildroot {
                 }
                 Storage::Copy => Tree::Directory { place: self.place("tree"), writable: false },
             };
-            let session = self.open_tree(tree, super::Access::default(), vec![lock], scope)?;
+            let session =
+                self.open_tree(tree, super::Access::default(), vec![Arc::new(lock)], scope)?;
             let compression = match options.compression {
                 Compression::None => None,
                 Compression::Zstd(level) => Some((
@@ -150,11 +151,13 @@ impl Buildroot {
         })?;
         let _lock = self.lock(scope)?;
         let limit = self.config.lock_timeout;
-        let layer = layer::provide(&self.zone, &key, limit, scope, |place| {
+        let layer = layer::provide(&self.zone, &key, limit, scope, |home| {
+            let tree = layer::below(home, "root");
+            self.zone.make_directory(tree.clone())?;
             scope.stage("import", file.display().to_string(), || {
                 // The same open file: another one may have its name by now.
                 archive.seek(SeekFrom::Start(0)).doing(doing)?;
-                self.unpack(&mut archive, file, &key, place, scope)
+                self.unpack(&mut archive, file, &key, &tree, scope)
             })
         })?;
         self.stand_on(layer.key(), BaseOrigin::Import, scope)?;

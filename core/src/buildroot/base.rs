@@ -1,6 +1,7 @@
 //! Which layer a buildroot stands on.
 
 use super::Buildroot;
+use super::snapshot::SNAPSHOTS;
 use crate::bootstrap;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
@@ -18,6 +19,20 @@ pub struct Base {
     pub origin: BaseOrigin,
     /// How the buildroot keeps its changes.
     pub storage: Storage,
+    /// What lies between the base layer and the changes, topmost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<Lower>,
+}
+
+/// A tree between the base layer and the changes of a buildroot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Lower {
+    /// The layer of this key: packages that several buildroots may share.
+    Layer(String),
+    /// The frozen changes of this buildroot that have this id.
+    Snapshot(String),
 }
 
 /// Where a base layer came from.
@@ -42,7 +57,33 @@ pub enum Storage {
     Copy,
 }
 
+impl Base {
+    /// The layers that it takes, the base layer among them.
+    pub(super) fn layers(&self) -> impl Iterator<Item = &str> {
+        let above = self.above.iter().filter_map(|lower| match lower {
+            Lower::Layer(key) => Some(key.as_str()),
+            Lower::Snapshot(_) => None,
+        });
+        above.chain([self.layer.as_str()])
+    }
+}
+
 impl Buildroot {
+    /// The trees that the buildroot stands on, topmost first.
+    pub(super) fn stack(&self, base: &Base) -> Vec<Place> {
+        let above = base.above.iter().map(|lower| match lower {
+            Lower::Layer(key) => Place::layer(format!("{key}/root")),
+            Lower::Snapshot(id) => self.place(&format!("{SNAPSHOTS}/{id}/root")),
+        });
+        above.chain([Place::layer(format!("{}/root", base.layer))]).collect()
+    }
+
+    /// Records what the buildroot stands on.
+    pub(super) fn record(&self, base: &Base) -> Result<()> {
+        let text = serde_json::to_vec_pretty(base).unwrap_or_default();
+        self.zone.write(self.place("base.json"), &text)
+    }
+
     /// What the buildroot stands on; nothing if it has not been made.
     pub fn base(&self) -> Result<Option<Base>> {
         match self.zone.read(self.place("base.json"))? {
@@ -61,6 +102,7 @@ impl Buildroot {
     /// Makes the buildroot if it does not exist.
     pub(super) fn provide(&self, _lock: &Held, scope: &Scope) -> Result<Base> {
         if let Some(base) = self.base()? {
+            self.finish_freezing(scope)?;
             return Ok(base);
         }
         let layer = bootstrap::provide(&self.zone, &self.config, scope)?;
@@ -89,9 +131,8 @@ impl Buildroot {
                 self.zone.rename(self.place("tree.new"), self.place("tree"))
             })?;
         }
-        let base = Base { layer: layer.to_owned(), origin, storage };
-        let text = serde_json::to_vec_pretty(&base).unwrap_or_default();
-        self.zone.write(self.place("base.json"), &text)?;
+        let base = Base { layer: layer.to_owned(), origin, storage, above: Vec::new() };
+        self.record(&base)?;
         Ok(base)
     }
 

@@ -9,18 +9,21 @@ mod archive;
 pub(crate) mod aside;
 mod base;
 mod files;
+mod furnish;
 mod list;
 mod packages;
 mod remove;
 mod session;
+mod snapshot;
 mod transfer;
 
 pub use archive::{Compression, ExportOptions};
-pub use base::{Base, BaseOrigin, Storage};
+pub use base::{Base, BaseOrigin, Lower, Storage};
 pub(crate) use files::{POLICY as POLICY_FILE, policy};
 pub use list::{ListedBuildroot, ListedLayer, Listing};
 pub use remove::Scrub;
 pub use session::{Attached, Exit, Process, Run, Session, SessionOptions, Stdio};
+pub use snapshot::Snapshot;
 
 use crate::config::{Config, IsolationMode};
 use crate::error::{Error, ErrorKind, Result};
@@ -139,7 +142,7 @@ impl Buildroot {
             return Ok(session);
         }
         let lock = self.lock(scope)?;
-        let session = Arc::new(self.open_root(lock, access, scope)?);
+        let session = Arc::new(self.open_root(&Arc::new(lock), access, scope)?);
         *open = Arc::downgrade(&session);
         Ok(session)
     }
@@ -149,45 +152,61 @@ impl Buildroot {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = self.lock(scope)?;
         self.start_over(&lock, scope)?;
-        let session = Arc::new(self.open_root(lock, Access::default(), scope)?);
+        let session = Arc::new(self.open_root(&Arc::new(lock), Access::default(), scope)?);
         *open = Arc::downgrade(&session);
         Ok(session)
     }
 
-    fn open_root(&self, lock: Held, access: Access, scope: &Scope) -> Result<Session> {
-        let base = self.provide(&lock, scope)?;
+    fn open_root(&self, lock: &Arc<Held>, access: Access, scope: &Scope) -> Result<Session> {
+        let base = self.provide(lock, scope)?;
+        self.open_recorded(&base, access, vec![Arc::clone(lock)], scope)
+    }
+
+    /// Opens the root, which stands on `base`.
+    fn open_recorded(
+        &self,
+        base: &Base,
+        access: Access,
+        locks: Vec<Arc<Held>>,
+        scope: &Scope,
+    ) -> Result<Session> {
         let tree = match base.storage {
             Storage::Overlay => Tree::Overlay {
-                lower: vec![Place::layer(format!("{}/root", base.layer))],
+                lower: self.stack(base),
                 upper: Some(Place::root(self.name.clone())),
             },
             Storage::Copy => Tree::Directory { place: self.place("tree"), writable: true },
         };
-        self.open_tree(tree, access, vec![lock], scope)
-            .map_err(|error| self.explain_missing(error, &base))
+        self.open_tree(tree, access, locks, scope)
+            .map_err(|error| self.explain_missing(error, base))
     }
 
-    /// Tells a base layer that is gone, such as after somebody emptied the cache, from other
+    /// Tells a layer that is gone, such as after somebody emptied the cache, from other
     /// failures.
     fn explain_missing(&self, error: Error, base: &Base) -> Error {
-        let record = Place::layer(format!("{}/layer.json", base.layer));
-        if base.storage != Storage::Overlay || !matches!(self.zone.read(record), Ok(None)) {
+        let gone = |key: &&str| {
+            let record = Place::layer(format!("{key}/layer.json"));
+            matches!(self.zone.read(record), Ok(None))
+        };
+        let Some(layer) = base.layers().find(gone).filter(|_| base.storage == Storage::Overlay)
+        else {
             return error;
-        }
-        let name = &self.name;
+        };
         Error::new(
             ErrorKind::Buildroot,
-            format!("the base layer of the buildroot {name} is gone from the store"),
+            format!("the layer {layer} of the buildroot {} is gone from the store", self.name),
         )
         .with_source(error)
-        .with_hint("drop what was changed in it with `debmock clean`; the base is made again then")
+        .with_hint(
+            "drop what was changed in it with `debmock clean`; its layers are made again then",
+        )
     }
 
     fn open_tree(
         &self,
         tree: Tree,
         access: Access,
-        locks: Vec<Held>,
+        locks: Vec<Arc<Held>>,
         scope: &Scope,
     ) -> Result<Session> {
         self.check_limits(scope)?;

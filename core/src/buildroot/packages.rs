@@ -58,10 +58,18 @@ impl Buildroot {
     /// As [`Buildroot::install`], and [`crate::ErrorKind::Source`].
     pub fn install_dependencies(&self, options: &RebuildOptions, scope: &Scope) -> Result<Plan> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
+        let joined = self.current();
         let session = self.session(Access::default(), scope)?;
+        let alone = joined.is_none() && self.is_unchanged()?;
         let state = self.state_for(options, &archives, scope)?;
-        let shelves = self.shelves();
-        let workshop = self.workshop(&archives, &session, &state, &shelves);
+        let mut shelves = self.shelves();
+        if alone {
+            shelves.plans = self.plans()?;
+        }
+        let mut workshop = self.workshop(&archives, &session, &state, &shelves);
+        if alone && self.takes_layers()? {
+            workshop.furnisher = Some(self);
+        }
         let log = LogFile::events_only(Log::Root);
         build::install_dependencies(options, &workshop, &log, scope)
     }
@@ -93,7 +101,11 @@ impl Buildroot {
         if joined.is_none() {
             shelves.plans = self.plans()?;
         }
-        let result = rebuild.run(&self.workshop(&archives, &session, &state, &shelves), scope);
+        let mut workshop = self.workshop(&archives, &session, &state, &shelves);
+        if joined.is_none() && self.takes_layers()? {
+            workshop.furnisher = Some(self);
+        }
+        let result = rebuild.run(&workshop, scope);
         let locks = session.locks();
         drop(session);
         let wanted = match cleanup {
@@ -156,7 +168,7 @@ impl Buildroot {
     /// apt, which is not asked to speak for this one.
     fn plans(&self) -> Result<Option<PathBuf>> {
         let folder = self.zone.places().cache.join("lists/v1/plans");
-        Ok(self.base()?.map(|base| folder.join(base.layer)))
+        Ok(self.base()?.and_then(|base| base.layers().next().map(|layer| folder.join(layer))))
     }
 
     fn workshop<'a>(
@@ -173,6 +185,7 @@ impl Buildroot {
             debs: archives.debs(),
             sources: &shelves.sources,
             plans: shelves.plans.as_deref(),
+            furnisher: None,
             transport: archives.transport(),
             config: &self.config.build,
             suite: self.config.suite.as_str(),

@@ -1,6 +1,7 @@
 //! Removing: changes of a buildroot, buildroots, and what of the store nobody uses.
 
-use super::{Base, BaseOrigin, Buildroot, Storage};
+use super::snapshot::SNAPSHOTS;
+use super::{Base, BaseOrigin, Buildroot, Snapshot, Storage};
 use crate::error::{ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use crate::store::Held;
@@ -44,17 +45,19 @@ impl Buildroot {
     }
 
     /// What [`Buildroot::clean`] does, for those who hold the lock.
-    pub(super) fn start_over(&self, _lock: &Held, scope: &Scope) -> Result<()> {
+    pub(super) fn start_over(&self, lock: &Held, scope: &Scope) -> Result<()> {
         match self.base()? {
             Some(base) if base.origin == BaseOrigin::Import => {
                 if base.storage == Storage::Copy {
                     self.stand_on(&base.layer, base.origin, scope)?;
                 } else {
                     self.drop_changes(scope)?;
+                    self.record(&Base { above: Vec::new(), ..base })?;
+                    self.remove_unused(&self.snapshots()?, scope)?;
                 }
             }
             // A record that cannot be read is no reason to keep anything.
-            _ => self.zone.remove(Place::root(self.name.clone()), scope)?,
+            _ => self.forget_all_but_snapshots(lock, scope)?,
         }
         Ok(())
     }
@@ -114,7 +117,14 @@ impl Buildroot {
             if let Ok(Some(text)) = self.zone.read(record)
                 && let Ok(base) = serde_json::from_slice::<Base>(&text)
             {
-                used.push(base.layer);
+                used.extend(base.layers().map(str::to_owned));
+            }
+            let record = Place::root(format!("{name}/{SNAPSHOTS}/list.json"));
+            if let Ok(Some(text)) = self.zone.read(record)
+                && let Ok(snapshots) = serde_json::from_slice::<Vec<Snapshot>>(&text)
+            {
+                let layers = snapshots.iter().flat_map(Snapshot::layers);
+                used.extend(layers.map(str::to_owned));
             }
         }
         Ok(used)

@@ -115,7 +115,7 @@ impl Session {
     pub fn open(
         zone: &Arc<Zone>,
         options: SessionOptions,
-        locks: Vec<Held>,
+        locks: Vec<Arc<Held>>,
         scope: &Scope,
     ) -> Result<Self> {
         let (keeper, theirs) = Keeper::pair()?;
@@ -136,12 +136,7 @@ impl Session {
                     scope.warn(warning, None);
                 }
                 let zone = Arc::clone(zone);
-                Ok(Session {
-                    keeper,
-                    number: session,
-                    zone,
-                    locks: locks.into_iter().map(Arc::new).collect(),
-                })
+                Ok(Session { keeper, number: session, zone, locks })
             }
             other => Err(unexpected(&other).into()),
         }
@@ -155,6 +150,13 @@ impl Session {
     /// Its locks, for those who have something to do right after its end.
     pub(super) fn locks(&self) -> Vec<Arc<Held>> {
         self.locks.clone()
+    }
+
+    /// Ends every process and every mount of it, while somebody may still hold the value: whatever
+    /// is asked of it afterwards fails.
+    pub(super) fn end(&self) -> Result<()> {
+        let request = Request::End { session: self.number };
+        Ok(self.zone.helper().request(&request, &[])?.done()?)
     }
 
     /// Starts a program.
@@ -368,10 +370,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         // Whoever opens the buildroot next shall not have to wait for what is still ending. A
         // forked child only closes its descriptors; a helper that is gone has taken all along.
-        let request = Request::End { session: self.number };
-        if let Ok(channel) = self.zone.helper().request(&request, &[]) {
-            let _ = channel.done();
-        }
+        let _ = self.end();
     }
 }
 

@@ -49,7 +49,13 @@ impl Layer {
     }
 }
 
-/// The layer of `key`; if it is missing, `make` fills the directory that it is given.
+/// What is called `name` in the directory `home`.
+pub(crate) fn below(home: &Place, name: &str) -> Place {
+    Place { area: home.area, path: format!("{}/{name}", home.path) }
+}
+
+/// The layer of `key`; if it is missing, `make` makes the tree `root` in the directory that it is
+/// given.
 ///
 /// # Errors
 /// [`ErrorKind::Locked`](crate::ErrorKind::Locked) if another process is still making the same
@@ -80,9 +86,9 @@ pub fn provide(
         // What a killed process left. The lock says that nobody is at it.
         zone.remove(Place::layer(aside.clone()), scope)?;
         zone.remove(Place::layer(key.as_str()), scope)?;
-        let tree = Place::layer(format!("{aside}/root"));
-        zone.make_directory(tree.clone())?;
-        let made = make(&tree).and_then(|()| {
+        let home = Place::layer(aside.clone());
+        zone.make_directory(home.clone())?;
+        let made = make(&home).and_then(|()| {
             let about = serde_json::json!({ "schema": 1, "key": key.as_str() });
             zone.write(Place::layer(format!("{aside}/layer.json")), about.to_string().as_bytes())?;
             zone.write(Place::layer(format!("{aside}/boot")), boot.as_bytes())?;
