@@ -308,7 +308,7 @@
 #define DEBMOCK_RESULT_SESSION 4
 
 /**
- * What there is, as JSON only: debmock_list, debmock_configs.
+ * What there is, as JSON only: debmock_list, debmock_list_snapshots, debmock_configs.
  */
 #define DEBMOCK_RESULT_LIST 5
 
