@@ -1,13 +1,17 @@
 //! Layers of packages and snapshots, on the tiny distribution.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use debmock::ErrorKind;
 use debmock_tests::archive::ArchiveBuilder;
+use debmock_tests::area::nothing_within;
 use debmock_tests::deb::Deb;
 use debmock_tests::dsc::{Format, Source};
-use debmock_tests::machine::Skip;
+use debmock_tests::machine::{self, Skip};
 use debmock_tests::or_skip;
 use debmock_tests::rig::{Rig, Said, said, tiny_archive};
 
@@ -204,4 +208,62 @@ fn more_snapshots_than_a_mount_option_can_name_work() {
     let numbers = said(rig.program(&["-q", "chroot", "--", "cat", "/srv/numbers"]));
     assert_eq!(numbers.text, "0\n1\n2\n3\n");
     rig.assert_nothing_lost();
+}
+
+#[test]
+fn a_store_with_a_limit_loses_what_was_not_used_for_the_longest_time() {
+    let rig = or_skip!(rig());
+    dependencies(&rig, "a", "one");
+    said(rig.program(&["--uniqueext", "a", "clean"])).assert_success();
+    assert_eq!(layers(&rig).len(), 1);
+    // the base alone is larger
+    let limit = ["-o", "store.layers_max=\"1M\"", "--uniqueext", "b", "installdeps", "apart"];
+    said(rig.program(&limit)).assert_success();
+    assert_eq!(layers(&rig).len(), 1, "the other one is used");
+    assert_eq!(inside(&rig, "b", "cat /opt/right").text, "right");
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn whoever_is_killed_while_packages_are_installed_leaves_no_layer() {
+    let slow = Deb::new("slow", "1", "all").script("postinst", "#!/bin/sh\nsleep 1000\n").build();
+    let quick = Deb::new("slow", "2", "all").build();
+    let needs = Source::new("needs", "1-1", Format::Quilt).field("Build-Depends", "slow").build();
+    let builder = or_skip!(archive()).source(needs);
+    let mut rig = or_skip!(Rig::new(&builder.clone().deb(slow)));
+    let mut child = rig.program(&["-v", "installdeps", "needs"]);
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("Setting up slow")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    nothing_within(Duration::from_secs(5), || rig.area.leftovers());
+    assert_eq!(layers(&rig), Vec::<String>::new());
+    rig.mend(&builder.deb(quick));
+    said(rig.program(&["clean"])).assert_success();
+    said(rig.program(&["-o", "refresh=\"always\"", "installdeps", "needs"])).assert_success();
+    assert_eq!(layers(&rig).len(), 1);
+    rig.assert_nothing_lost();
+}
+
+/// As if it had been killed between the record and the move.
+#[test]
+fn a_snapshot_that_was_begun_is_brought_to_its_end() {
+    or_skip!(machine::need_root());
+    let rig = or_skip!(rig());
+    said(rig.program(&["-q", "chroot", "--", "touch", "/srv/mine"])).assert_success();
+    let zone = fs::read_dir(rig.area.state().join("roots/v1")).unwrap().flatten().next();
+    let home = zone.unwrap().path().join("tiny");
+    let record = fs::read_to_string(home.join("base.json")).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    record["above"] = serde_json::json!([{ "snapshot": "abc" }]);
+    fs::write(home.join("base.json"), record.to_string()).unwrap();
+    let owner = fs::metadata(home.join("upper")).unwrap();
+    for made in ["snapshots", "snapshots/abc"] {
+        fs::create_dir(home.join(made)).unwrap();
+        chown(home.join(made), Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    let seen = said(rig.program(&["-q", "chroot", "--", "ls", "/srv"]));
+    assert_eq!(seen.text.trim(), "mine");
+    assert!(home.join("snapshots/abc/root/srv/mine").exists());
 }

@@ -10,6 +10,7 @@ pub(crate) mod aside;
 mod base;
 mod files;
 mod furnish;
+mod limit;
 mod list;
 mod packages;
 mod remove;
@@ -121,7 +122,9 @@ impl Buildroot {
             return Ok(());
         }
         let lock = self.lock(scope)?;
-        self.provide(&lock, scope).map(|_| ())
+        self.provide(&lock, scope)?;
+        self.keep_limits(scope);
+        Ok(())
     }
 
     /// Whether it has been made.

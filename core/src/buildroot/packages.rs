@@ -41,7 +41,7 @@ impl Buildroot {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.session(Access::default(), scope)?;
         let state = archives.state_with(&[], Refresh::Always, scope)?;
-        self.apt_of(&archives, &session, &state, |apt| apt.upgrade(scope))
+        self.apt_of(&archives, &session, &state, scope, |apt| apt.upgrade(scope))
     }
 
     /// Runs `apt-get` with `arguments`; packages that it wants are fetched by this process.
@@ -71,7 +71,9 @@ impl Buildroot {
             workshop.furnisher = Some(self);
         }
         let log = LogFile::events_only(Log::Root);
-        build::install_dependencies(options, &workshop, &log, scope)
+        let plan = build::install_dependencies(options, &workshop, &log, scope)?;
+        self.keep_limits(scope);
+        Ok(plan)
     }
 
     /// Builds a source package. Unless a session is open already, the root begins without
@@ -123,6 +125,7 @@ impl Buildroot {
                 scope.warn(format!("the root keeps what the build left: {error}"), None);
             }
         }
+        self.keep_limits(scope);
         result
     }
 
@@ -130,7 +133,7 @@ impl Buildroot {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.session(Access::default(), scope)?;
         let state = archives.state(scope)?;
-        self.apt_of(&archives, &session, &state, work)
+        self.apt_of(&archives, &session, &state, scope, work)
     }
 
     fn apt_of<T>(
@@ -138,13 +141,16 @@ impl Buildroot {
         archives: &Archives<'_>,
         session: &Session,
         state: &ArchiveState,
+        scope: &Scope,
         work: impl FnOnce(&Apt<'_>) -> Result<T>,
     ) -> Result<T> {
         let log = LogFile::events_only(Log::Root);
         let apt = Apt::new(session, state, archives.debs(), archives.transport(), &log)
             .parallel(self.config.network.parallel)
             .source_date_epoch(self.config.source_date_epoch);
-        work(&apt)
+        let done = work(&apt)?;
+        self.keep_limits(scope);
+        Ok(done)
     }
 
     /// What the archives offer for one build, extra packages and repositories included.

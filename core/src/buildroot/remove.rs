@@ -97,20 +97,25 @@ impl Buildroot {
             if !is_tree(&layer) {
                 continue;
             }
-            // Whoever makes it holds its lock until a buildroot stands on it, so that only now it
-            // is certain who does.
-            let key = layer.strip_prefix(MAKING).unwrap_or(&layer);
-            match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
-                Ok(_lock) if self.layers_in_use()?.contains(&layer) => {}
-                Ok(_lock) => self.zone.remove(Place::layer(layer), scope)?,
-                Err(error) if error.kind() == ErrorKind::Locked => {}
-                Err(error) => return Err(error),
-            }
+            self.remove_layer(&layer, scope)?;
         }
         Ok(())
     }
 
-    fn layers_in_use(&self) -> Result<Vec<String>> {
+    /// Removes a layer, or what somebody began to make of one, unless it is in use.
+    pub(super) fn remove_layer(&self, layer: &str, scope: &Scope) -> Result<()> {
+        // Whoever makes it holds its lock until a buildroot stands on it, so that only now it is
+        // certain who does.
+        let key = layer.strip_prefix(MAKING).unwrap_or(layer);
+        match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
+            Ok(_lock) if self.layers_in_use()?.iter().any(|used| used == layer) => Ok(()),
+            Ok(_lock) => self.zone.remove(Place::layer(layer), scope),
+            Err(error) if error.kind() == ErrorKind::Locked => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn layers_in_use(&self) -> Result<Vec<String>> {
         let mut used = Vec::new();
         for name in self.zone.list(Place::root("."))? {
             let record = Place::root(format!("{name}/base.json"));

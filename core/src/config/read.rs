@@ -89,18 +89,6 @@ pub(crate) fn config(
         .with_hint("set `mirror`, or list them in `archives`; docs/config.md shows how"));
     }
 
-    for key in ["store.layers_max", "store.debs_max"] {
-        if values.size(key).is_some() {
-            warnings.push(Warning {
-                message: format!("this version of debmock does not enforce {key}"),
-                hint: Some(
-                    "`debmock list` shows what lies in the store, `debmock scrub` empties it"
-                        .into(),
-                ),
-            });
-        }
-    }
-
     let mut config = Config {
         name: name.to_owned(),
         refresh: values.refresh(),

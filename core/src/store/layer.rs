@@ -10,7 +10,7 @@ use crate::operation::Scope;
 use debmock_helper::protocol::Place;
 use debmock_helper::store::{MAKING, boot_id};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Says what went into a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,6 +49,18 @@ impl Layer {
     }
 }
 
+/// Notes that the layer is used now. That it cannot be noted harms nobody.
+fn note_use(zone: &Zone, key: &str) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let _ = zone.write(Place::layer(format!("{key}/used")), now.as_secs().to_string().as_bytes());
+}
+
+/// When the layer was used last, in seconds since 1970.
+pub(crate) fn last_use(zone: &Zone, key: &str) -> Result<u64> {
+    let noted = zone.read(Place::layer(format!("{key}/used")))?.unwrap_or_default();
+    Ok(std::str::from_utf8(&noted).ok().and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
 /// What is called `name` in the directory `home`.
 pub(crate) fn below(home: &Place, name: &str) -> Place {
     Place { area: home.area, path: format!("{}/{name}", home.path) }
@@ -77,6 +89,7 @@ pub fn provide(
     };
     let shared = zone.lock(&lock_name, false, limit, scope)?;
     if exists()? {
+        note_use(zone, key.as_str());
         return Ok(Layer { key: key.clone(), _lock: shared });
     }
     drop(shared);
@@ -92,6 +105,7 @@ pub fn provide(
             let about = serde_json::json!({ "schema": 1, "key": key.as_str() });
             zone.write(Place::layer(format!("{aside}/layer.json")), about.to_string().as_bytes())?;
             zone.write(Place::layer(format!("{aside}/boot")), boot.as_bytes())?;
+            note_use(zone, &aside);
             zone.rename(Place::layer(aside.clone()), Place::layer(key.as_str()))
         });
         if let Err(error) = made {

@@ -207,7 +207,7 @@ pub(crate) const KEYS: &[Key] = &[
         "store.layers_max",
         Kind::Size,
         "0",
-        "Size of all layers above which unused ones are to be removed. Not enforced yet: a limit is answered with a warning; 0 means no limit.",
+        "Size of all layers above which those are removed that nobody uses, the least recently used first; 0 means no limit.",
     ),
     key("store.debs_max", Kind::Size, "0", "The same for downloaded packages and sources."),
     key(
