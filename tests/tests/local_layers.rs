@@ -243,6 +243,7 @@ fn whoever_is_killed_while_packages_are_installed_leaves_no_layer() {
     said(rig.program(&["clean"])).assert_success();
     said(rig.program(&["-o", "refresh=\"always\"", "installdeps", "needs"])).assert_success();
     assert_eq!(layers(&rig).len(), 1);
+    said(rig.program(&["scrub", "layers"])).assert_success();
     rig.assert_nothing_lost();
 }
 
