@@ -3,7 +3,7 @@
 use super::tree::NOT_SOURCE;
 use super::user::{BuildUser, must};
 use super::{RebuildOptions, Source, Workshop, binnmu};
-use crate::apt::Plan;
+use crate::apt::{Plan, broken};
 use crate::archive::version::Version;
 use crate::buildroot::{Exit, Run, Session};
 use crate::config;
@@ -141,7 +141,8 @@ impl<'a> Build<'a> {
         let script =
             "chmod -R g-s,go+rX \"$1\" && chmod -R go-w \"$2\" && rm -f \"$1/debian/files\"";
         let run = self.as_user(&["sh", "-c", script, "sh", &self.tree, &self.folder], "/");
-        let exit = self.workshop.session.run(&run, scope, |line| log.line(scope, line))?;
+        let exit =
+            self.workshop.session.run(&run, scope, |line| log.line(scope, line)).map_err(broken)?;
         match exit.status {
             Some(0) => Ok(()),
             _ => unusable(format!("the modes of {} cannot be set", self.tree)),
@@ -152,7 +153,7 @@ impl<'a> Build<'a> {
     fn logged(&self, argv: &[&str], directory: &str, log: &LogFile, scope: &Scope) -> Result<Exit> {
         let run = self.as_user(argv, directory);
         log.line(scope, format!("Command: {}", run.words()))?;
-        self.workshop.session.run(&run, scope, |line| log.line(scope, line))
+        self.workshop.session.run(&run, scope, |line| log.line(scope, line)).map_err(broken)
     }
 
     /// The changelog must be of the version that is to be built; a binNMU gets its entry.
