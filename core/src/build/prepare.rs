@@ -46,6 +46,11 @@ pub(super) fn before_packages(
     must(session, &["sh", "-c", script], log, scope)
 }
 
+/// The source cannot be used; the end of the log says why.
+fn unusable(what: String, log: &LogFile) -> Error {
+    Error::new(ErrorKind::Source, what).with_source(log.tail(3).join("; "))
+}
+
 impl<'a> Build<'a> {
     pub(super) fn new(
         workshop: &'a Workshop<'a>,
@@ -102,11 +107,7 @@ impl<'a> Build<'a> {
         let exit = self.logged(&argv, &self.tree, log, scope)?;
         let stem = format!("{}_{}", source.name, source.version.without_epoch());
         if exit.status != Some(0) {
-            return Err(Error::new(
-                ErrorKind::Source,
-                format!("no source package can be made of {}", self.tree),
-            )
-            .with_source(log.tail(3).join("; ")));
+            return Err(unusable(format!("no source package can be made of {}", self.tree), log));
         }
         for name in ["source.changes", "source.buildinfo"] {
             session.remove(&format!("{}/{stem}_{name}", self.folder))?;
@@ -118,23 +119,17 @@ impl<'a> Build<'a> {
     }
 
     /// Unpacks the source package in the build directory.
-    pub(super) fn unpack(
-        &self,
-        source: &Source,
-        user: &BuildUser,
-        log: &LogFile,
-        scope: &Scope,
-    ) -> Result<()> {
-        let unusable = |what: String| {
-            Err(Error::new(ErrorKind::Source, what).with_source(log.tail(3).join("; ")))
-        };
-        if let Some(dsc) = source.dsc() {
-            let argv = ["dpkg-source", "-x", dsc, &self.tree];
-            if self.logged(&argv, &self.folder, log, scope)?.status != Some(0) {
-                return unusable(format!("{dsc} cannot be unpacked"));
-            }
+    pub(super) fn unpack(&self, source: &Source, log: &LogFile, scope: &Scope) -> Result<()> {
+        let Some(dsc) = source.dsc() else { return Ok(()) };
+        let argv = ["dpkg-source", "-x", dsc, &self.tree];
+        match self.logged(&argv, &self.folder, log, scope)?.status {
+            Some(0) => Ok(()),
+            _ => Err(unusable(format!("{dsc} cannot be unpacked"), log)),
         }
-        self.check_changelog(source, user)?;
+    }
+
+    /// Gives the unpacked source the modes that builds find.
+    pub(super) fn set_modes(&self, log: &LogFile, scope: &Scope) -> Result<()> {
         // The set-group-id bit of the build directory is not the source's affair; only the build
         // user may write; and what `debian/files` names would be taken for results. The build user
         // does it: root does not walk through what somebody else made.
@@ -145,7 +140,7 @@ impl<'a> Build<'a> {
             self.workshop.session.run(&run, scope, |line| log.line(scope, line)).map_err(broken)?;
         match exit.status {
             Some(0) => Ok(()),
-            _ => unusable(format!("the modes of {} cannot be set", self.tree)),
+            _ => Err(unusable(format!("the modes of {} cannot be set", self.tree), log)),
         }
     }
 
@@ -157,7 +152,7 @@ impl<'a> Build<'a> {
     }
 
     /// The changelog must be of the version that is to be built; a binNMU gets its entry.
-    fn check_changelog(&self, source: &Source, user: &BuildUser) -> Result<()> {
+    pub(super) fn check_changelog(&self, source: &Source, user: &BuildUser) -> Result<()> {
         let session = self.workshop.session;
         let path = format!("{}/debian/changelog", self.tree);
         let bytes = session.read_file(&path, 64 * 1024 * 1024).map_err(|error| {

@@ -1,7 +1,7 @@
 //! HTTP with the proxies, credentials and certificates of the config.
 
 use super::connect::{CancellableTcp, Pace};
-use super::names::{Names, Through};
+use super::names::Names;
 use super::stop::Stop;
 use super::{Answer, Failure, Request, Validators};
 use crate::archive::uri::{self, Parts};
@@ -284,7 +284,7 @@ impl Http {
                 .chain(ConnectProxyConnector::default())
                 .chain(tcp)
                 .chain(RustlsConnector::default());
-        let names = Through { names: self.names.clone(), proxy: forwarded.map(|(proxy, _)| proxy) };
+        let names = self.names.through(forwarded.map(|(proxy, _)| proxy));
         let agent = ureq::Agent::with_parts(config, connector, names);
         agents.insert(key, agent.clone());
         Ok(agent)
