@@ -1,6 +1,6 @@
 //! Snapshots of a buildroot.
 
-use super::inspect::{table, written};
+use super::inspect::table;
 use crate::Call;
 use debmock::Result;
 use debmock::buildroot::Snapshot;
@@ -32,7 +32,7 @@ pub fn list(call: &mut Call<'_>) -> Result<u8> {
     if call.screen.is_json() {
         let all: Vec<_> = snapshots.iter().map(Snapshot::to_json).collect();
         let value = json!({"schema": debmock::event::SCHEMA, "snapshots": all});
-        written(call.screen.json(&value))?;
+        call.screen.json(&value);
         return Ok(0);
     }
     let rows: Vec<_> = snapshots
@@ -41,6 +41,6 @@ pub fn list(call: &mut Call<'_>) -> Result<u8> {
         .collect();
     let mut lines = vec![format!("Snapshots of {}", root.name())];
     lines.extend(table(&rows));
-    written(call.screen.data(&lines.join("\n")))?;
+    call.screen.data(&lines.join("\n"));
     Ok(0)
 }

@@ -3,7 +3,7 @@
 use super::tree::NOT_SOURCE;
 use super::user::{BuildUser, must};
 use super::{RebuildOptions, Source, Workshop, binnmu};
-use crate::apt::Plan;
+use crate::apt::{Plan, broken};
 use crate::archive::version::Version;
 use crate::buildroot::{Exit, Run, Session};
 use crate::config;
@@ -52,6 +52,11 @@ pub(super) fn build_version(options: &RebuildOptions, source: &Source) -> Result
         Some(binnmu) => binnmu::version(&source.version, binnmu.number),
         None => Ok(source.version.clone()),
     }
+}
+
+/// The source cannot be used; the end of the log says why.
+fn unusable(what: String, log: &LogFile) -> Error {
+    Error::new(ErrorKind::Source, what).with_source(log.tail(3).join("; "))
 }
 
 impl<'a> Build<'a> {
@@ -107,11 +112,7 @@ impl<'a> Build<'a> {
         let exit = self.logged(&argv, &self.tree, log, scope)?;
         let stem = format!("{}_{}", source.name, source.version.without_epoch());
         if exit.status != Some(0) {
-            return Err(Error::new(
-                ErrorKind::Source,
-                format!("no source package can be made of {}", self.tree),
-            )
-            .with_source(log.tail(3).join("; ")));
+            return Err(unusable(format!("no source package can be made of {}", self.tree), log));
         }
         for name in ["source.changes", "source.buildinfo"] {
             session.remove(&format!("{}/{stem}_{name}", self.folder))?;
@@ -123,33 +124,28 @@ impl<'a> Build<'a> {
     }
 
     /// Unpacks the source package in the build directory.
-    pub(super) fn unpack(
-        &self,
-        source: &Source,
-        user: &BuildUser,
-        log: &LogFile,
-        scope: &Scope,
-    ) -> Result<()> {
-        let unusable = |what: String| {
-            Err(Error::new(ErrorKind::Source, what).with_source(log.tail(3).join("; ")))
-        };
-        if let Some(dsc) = source.dsc() {
-            let argv = ["dpkg-source", "-x", dsc, &self.tree];
-            if self.logged(&argv, &self.folder, log, scope)?.status != Some(0) {
-                return unusable(format!("{dsc} cannot be unpacked"));
-            }
+    pub(super) fn unpack(&self, source: &Source, log: &LogFile, scope: &Scope) -> Result<()> {
+        let Some(dsc) = source.dsc() else { return Ok(()) };
+        let argv = ["dpkg-source", "-x", dsc, &self.tree];
+        match self.logged(&argv, &self.folder, log, scope)?.status {
+            Some(0) => Ok(()),
+            _ => Err(unusable(format!("{dsc} cannot be unpacked"), log)),
         }
-        self.check_changelog(source, user)?;
+    }
+
+    /// Gives the unpacked source the modes that builds find.
+    pub(super) fn set_modes(&self, log: &LogFile, scope: &Scope) -> Result<()> {
         // The set-group-id bit of the build directory is not the source's affair; only the build
         // user may write; and what `debian/files` names would be taken for results. The build user
         // does it: root does not walk through what somebody else made.
         let script =
             "chmod -R g-s,go+rX \"$1\" && chmod -R go-w \"$2\" && rm -f \"$1/debian/files\"";
         let run = self.as_user(&["sh", "-c", script, "sh", &self.tree, &self.folder], "/");
-        let exit = self.workshop.session.run(&run, scope, |line| log.line(scope, line))?;
+        let exit =
+            self.workshop.session.run(&run, scope, |line| log.line(scope, line)).map_err(broken)?;
         match exit.status {
             Some(0) => Ok(()),
-            _ => unusable(format!("the modes of {} cannot be set", self.tree)),
+            _ => Err(unusable(format!("the modes of {} cannot be set", self.tree), log)),
         }
     }
 
@@ -157,11 +153,11 @@ impl<'a> Build<'a> {
     fn logged(&self, argv: &[&str], directory: &str, log: &LogFile, scope: &Scope) -> Result<Exit> {
         let run = self.as_user(argv, directory);
         log.line(scope, format!("Command: {}", run.words()))?;
-        self.workshop.session.run(&run, scope, |line| log.line(scope, line))
+        self.workshop.session.run(&run, scope, |line| log.line(scope, line)).map_err(broken)
     }
 
     /// The changelog must be of the version that is to be built; a binNMU gets its entry.
-    fn check_changelog(&self, source: &Source, user: &BuildUser) -> Result<()> {
+    pub(super) fn check_changelog(&self, source: &Source, user: &BuildUser) -> Result<()> {
         let session = self.workshop.session;
         let path = format!("{}/debian/changelog", self.tree);
         let bytes = session.read_file(&path, 64 * 1024 * 1024).map_err(|error| {

@@ -198,7 +198,9 @@ impl Rebuild {
             source.check_architecture(&workshop.archive.architecture, &self.options.build_type)?;
         }
         self.stages.stage(scope, "unpack", &title, || {
-            build.unpack(&source, &user, &self.build_log, scope)
+            build.unpack(&source, &self.build_log, scope)?;
+            build.check_changelog(&source, &user)?;
+            build.set_modes(&self.build_log, scope)
         })?;
         fakeroot(self)?;
         let installed = Installed::read(workshop.session)?;

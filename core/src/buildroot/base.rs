@@ -1,7 +1,7 @@
 //! Which layer a buildroot stands on.
 
-use super::Buildroot;
 use super::snapshot::SNAPSHOTS;
+use super::{Asked, Buildroot};
 use crate::bootstrap;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
@@ -19,6 +19,9 @@ pub struct Base {
     pub origin: BaseOrigin,
     /// How the buildroot keeps its changes.
     pub storage: Storage,
+    /// What the config asked for when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// What lies between the base layer and the changes, topmost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub above: Vec<Lower>,
@@ -99,18 +102,59 @@ impl Buildroot {
         }
     }
 
-    /// Makes the buildroot if it does not exist.
+    /// Makes the buildroot if it does not exist, and anew if the config asks for another one and
+    /// nothing is lost by that.
     pub(super) fn provide(&self, _lock: &Held, scope: &Scope) -> Result<Base> {
         if let Some(base) = self.base()? {
             self.finish_freezing(scope)?;
-            return Ok(base);
+            let differences = self.differences(&base);
+            if differences.is_empty() {
+                return Ok(base);
+            }
+            let found = format!("the root is one with {}", differences.join(", "));
+            if !self.may_replace(&base)? {
+                return Err(self.is_another(&base, &found));
+            }
+            scope.warn(format!("{found}; nothing was changed in it: it is made anew"), None);
         }
         let layer = bootstrap::provide(&self.zone, &self.config, scope)?;
         self.stand_on(layer.key(), BaseOrigin::Bootstrap, scope)
     }
 
+    /// How the base differs from what the config asks for now, in words.
+    fn differences(&self, base: &Base) -> Vec<String> {
+        let now = Asked::of(&self.config);
+        base.asked.as_ref().map(|then| then.differences(&now)).unwrap_or_default()
+    }
+
+    /// Whether nothing is lost if the root stands on something else: it comes from packages, and
+    /// nobody has opened it for writing. Of a copy that cannot be told.
+    fn may_replace(&self, base: &Base) -> Result<bool> {
+        if base.origin == BaseOrigin::Import || base.storage == Storage::Copy {
+            return Ok(false);
+        }
+        Ok(base.above.is_empty() && self.is_unchanged()?)
+    }
+
+    fn is_another(&self, base: &Base, found: &str) -> Error {
+        let name = &self.name;
+        let message = format!("the buildroot {name} is not what the config asks for: {found}");
+        let begin = match base.origin {
+            BaseOrigin::Bootstrap => "`debmock clean` drops what was changed in it and begins anew",
+            BaseOrigin::Import => {
+                "`debmock import` puts another archive in its place, `debmock scrub chroot` removes it"
+            }
+        };
+        Error::new(ErrorKind::Buildroot, message).with_hint(format!(
+            "{begin}; `--uniqueext NAME` keeps it and makes another one beside it"
+        ))
+    }
+
     /// Puts the buildroot on a layer, without changes.
     pub(super) fn stand_on(&self, layer: &str, origin: BaseOrigin, scope: &Scope) -> Result<Base> {
+        let kept = self.base().ok().flatten().filter(|base| {
+            base.origin == BaseOrigin::Import && origin == base.origin && base.layer == layer
+        });
         self.drop_changes(scope)?;
         self.zone.make_directory(Place::root(self.name.clone()))?;
         let storage = match self.zone.probe_overlay() {
@@ -131,7 +175,13 @@ impl Buildroot {
                 self.zone.rename(self.place("tree.new"), self.place("tree"))
             })?;
         }
-        let base = Base { layer: layer.to_owned(), origin, storage, above: Vec::new() };
+        let asked = match origin {
+            BaseOrigin::Bootstrap => Asked::of(&self.config),
+            BaseOrigin::Import => Asked::of_import(&self.config),
+        };
+        let asked = kept.map_or(Some(asked), |kept| kept.asked);
+        let layer = layer.to_owned();
+        let base = Base { layer, origin, storage, asked, above: Vec::new() };
         self.record(&base)?;
         Ok(base)
     }

@@ -7,6 +7,7 @@
 
 mod archive;
 pub(crate) mod aside;
+mod asked;
 mod base;
 mod files;
 mod furnish;
@@ -19,6 +20,7 @@ mod snapshot;
 mod transfer;
 
 pub use archive::{Compression, ExportOptions};
+pub use asked::{Asked, Content};
 pub use base::{Base, BaseOrigin, Lower, Storage};
 pub(crate) use files::{POLICY as POLICY_FILE, policy};
 pub use list::{ListedBuildroot, ListedLayer, Listing};
@@ -73,11 +75,19 @@ impl Buildroot {
     /// [`ErrorKind::Helper`] if there is no helper, [`ErrorKind::Usage`] for a bad `uniqueext`.
     pub fn new(config: Config, options: &BuildrootOptions) -> Result<Self> {
         let mut name = config.name.clone();
-        if let Some(ext) = &options.uniqueext {
-            name = format!("{name}-{ext}");
-        }
         let reserved = [debmock_helper::store::TRASH, debmock_helper::store::LOCKS];
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+~".contains(c);
+        if let Some(ext) = &options.uniqueext {
+            // A script whose variable is empty means another root than the one without a name.
+            if !ext.chars().all(plain) || !ext.contains(|c: char| c.is_ascii_alphanumeric()) {
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    format!("{ext:?} cannot tell a buildroot of {name} from others (--uniqueext)"),
+                )
+                .with_hint("use letters, digits, and - _ . + ~, at least one letter or digit"));
+            }
+            name = format!("{name}-{ext}");
+        }
         if !name.chars().all(plain)
             || name.starts_with('.')
             || name.len() > 200
@@ -116,6 +126,10 @@ impl Buildroot {
     }
 
     /// Makes the buildroot unless it exists: resolves and makes its base layer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Buildroot`] if it exists, was changed, and was made of something else than the
+    /// config asks for now; [`ErrorKind::Locked`], and those of the archives and of bootstrap.
     pub fn init(&self, scope: &Scope) -> Result<()> {
         self.check_fork()?;
         if self.current().is_some() {

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::operation::Scope;
 use debmock_helper::protocol::Place;
 use debmock_helper::store::{MAKING, boot_id};
+use debmock_helper::unpack::hex;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, SystemTime};
 
@@ -25,8 +26,7 @@ impl LayerKey {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        let digest: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
-        LayerKey(format!("{kind}-{digest}"))
+        LayerKey(format!("{kind}-{}", hex(&hash.finalize()[..16])))
     }
 
     /// The key as text: the layer's name in the store.

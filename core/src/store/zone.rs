@@ -7,6 +7,7 @@ use debmock_helper::protocol::{
     Area, Bytes, Channel, Enter, Helper, IdMap, Lock, Mode, Place, Program, Reply, Request,
     StoreCall, bytes, unexpected,
 };
+use debmock_helper::unpack::hex;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -295,7 +296,7 @@ fn zone_name(mode: Mode, ids: IdMap) -> String {
         Mode::Userns => format!("userns {} {} {}", ids.uid, ids.gid, ids.count),
     };
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..8])
 }
 
 /// Makes a top directory for the caller alone. One that is there keeps its mode: somebody chose it.

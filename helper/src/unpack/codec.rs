@@ -56,7 +56,7 @@ impl Compression {
 
 /// Whether the check sums inside a compressed stream are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sums {
+pub enum Sums {
     /// They are: nobody has seen the stream before.
     Compare,
     /// They are not: the SHA-256 of the whole file was compared before it came here. xz's CRC64 is
@@ -64,19 +64,32 @@ pub(crate) enum Sums {
     Trust,
 }
 
-/// Decodes a stream. Memory is bounded; the size of the output is for the reader to bound.
-pub(crate) enum Decoder<R: BufRead> {
+/// Decodes a stream, to its very end: several compressed streams one after the other are one.
+/// Memory is bounded; the size of the output is for the reader to bound.
+pub struct Decoder<R: BufRead>(Kind<R>);
+
+enum Kind<R: BufRead> {
     Plain(R),
     Gzip(flate2::bufread::MultiGzDecoder<R>),
     Xz(liblzma::bufread::XzDecoder<R>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
 }
 
+impl<R: BufRead> std::fmt::Debug for Decoder<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Decoder")
+    }
+}
+
 impl<R: BufRead> Decoder<R> {
-    pub(crate) fn new(compression: Compression, stream: R, sums: Sums) -> Result<Self, Problem> {
-        Ok(match compression {
-            Compression::None => Self::Plain(stream),
-            Compression::Gzip => Self::Gzip(flate2::bufread::MultiGzDecoder::new(stream)),
+    /// A decoder of `stream`.
+    ///
+    /// # Errors
+    /// [`Problem::Io`] if there is no memory for it.
+    pub fn new(compression: Compression, stream: R, sums: Sums) -> Result<Self, Problem> {
+        Ok(Self(match compression {
+            Compression::None => Kind::Plain(stream),
+            Compression::Gzip => Kind::Gzip(flate2::bufread::MultiGzDecoder::new(stream)),
             Compression::Xz => {
                 let flags = match sums {
                     Sums::Compare => CONCATENATED,
@@ -84,7 +97,7 @@ impl<R: BufRead> Decoder<R> {
                 };
                 let decoder = Stream::new_stream_decoder(XZ_MEMORY, flags)
                     .map_err(|error| Problem::io("start the xz decoder", error))?;
-                Self::Xz(liblzma::bufread::XzDecoder::new_stream(stream, decoder))
+                Kind::Xz(liblzma::bufread::XzDecoder::new_stream(stream, decoder))
             }
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(stream)
@@ -92,19 +105,19 @@ impl<R: BufRead> Decoder<R> {
                 decoder
                     .window_log_max(ZSTD_WINDOW_LOG)
                     .map_err(|error| Problem::io("bound the zstd decoder", error))?;
-                Self::Zstd(decoder)
+                Kind::Zstd(decoder)
             }
-        })
+        }))
     }
 }
 
 impl<R: BufRead> Read for Decoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.read(buffer),
-            Self::Gzip(stream) => stream.read(buffer),
-            Self::Xz(stream) => stream.read(buffer),
-            Self::Zstd(stream) => stream.read(buffer),
+        match &mut self.0 {
+            Kind::Plain(stream) => stream.read(buffer),
+            Kind::Gzip(stream) => stream.read(buffer),
+            Kind::Xz(stream) => stream.read(buffer),
+            Kind::Zstd(stream) => stream.read(buffer),
         }
     }
 }

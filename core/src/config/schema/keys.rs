@@ -117,7 +117,7 @@ pub(crate) const KEYS: &[Key] = &[
         "build.path",
         Kind::Text,
         "\"/build/reproducible-path\"",
-        "Directory inside the root that the source is unpacked in.",
+        "Directory inside the root that the source is unpacked in: one that builds have for themselves, such as `/build`, or below `/home`, `/media`, `/mnt`, `/opt`, `/srv`, `/tmp`, `/usr/src` or `/var/tmp`.",
     ),
     key("build.user", Kind::Text, "\"sbuild\"", "User inside the root that builds."),
     key(
@@ -244,7 +244,7 @@ pub(crate) const KEYS: &[Key] = &[
         "network.timeout",
         Kind::Duration,
         "",
-        "Longest silence of a server. Default: as the host's apt, else 30 seconds.",
+        "Longest silence of a server. One that brings less than 1 kB a second over a minute (over this time, if it is longer) counts as silent, too. Default: as the host's apt, else 30 seconds.",
     ),
     key(
         "network.ca_info",
