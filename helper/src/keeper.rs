@@ -42,6 +42,8 @@ pub struct Inherited {
     pub number: u32,
     /// Isolation mode.
     pub mode: Mode,
+    /// As in [`Open`].
+    pub linux32: bool,
 }
 
 /// A message from the helper to its keeper, with a detached mount and a reply socket.
@@ -239,6 +241,7 @@ impl Keeper {
                     bare: &self.bare,
                     network: &self.network,
                     mode: self.inherited.mode,
+                    linux32: self.inherited.linux32,
                 };
                 work::start(&job, descriptors, &replies, &around).map(|pid| Some((pid, false)))
             }
@@ -270,6 +273,7 @@ impl Keeper {
                 mode: self.inherited.mode,
                 root: &self.root,
                 network: &self.network,
+                linux32: self.inherited.linux32,
                 streams,
                 replies,
             }),

@@ -405,6 +405,7 @@ impl Helper {
             locks: self.held.iter().map(|held| copy(&held.lock)).collect::<Result<_, _>>()?,
             number: self.number,
             mode: entered.mode,
+            linux32: open.linux32,
         };
         match process::fork(process::SESSION_NAMESPACES)
             .isolating(|| "cannot make the namespaces of a session".into())?

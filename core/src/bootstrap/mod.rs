@@ -76,6 +76,7 @@ pub fn provide(zone: &Arc<Zone>, config: &Config, scope: &Scope) -> Result<Layer
         Ok(Recipe { set, sources: sources_list(&state), epoch: config.source_date_epoch })
     })?;
     layer::provide(zone, &recipe.key(), config.lock_timeout, scope, |place| {
-        native::make(zone, &recipe, &archives, place, config.isolation.accept_weak, scope)
+        let ways = (config.isolation.accept_weak, config.architecture.is_32_bit_here());
+        native::make(zone, &recipe, &archives, place, ways, scope)
     })
 }

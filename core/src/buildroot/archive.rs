@@ -208,6 +208,7 @@ impl Buildroot {
             hostname: self.config.isolation.hostname.clone(),
             binds: Vec::new(),
             accept_weak: true,
+            linux32: false,
         };
         super::Session::open(&self.zone, options, Vec::new(), scope)
     }

@@ -196,6 +196,9 @@ pub struct Open {
     pub binds: Vec<Bind>,
     /// Accept a `/proc` or `/sys` that is weaker than it should be.
     pub accept_weak: bool,
+    /// The root is of the 32-bit architecture of this 64-bit machine: its programs get that
+    /// personality, and may make sockets the way of its C library, whose arguments no filter sees.
+    pub linux32: bool,
 }
 
 /// A file that a session brings along.
@@ -262,7 +265,7 @@ pub struct Run {
     pub memory: Option<u64>,
     /// Largest file, bytes.
     pub file_size: Option<u64>,
-    /// 32-bit personality.
+    /// As in [`Open::linux32`], for this program.
     pub linux32: bool,
 }
 

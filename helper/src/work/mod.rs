@@ -29,6 +29,8 @@ pub struct Surroundings<'a> {
     pub network: &'a OwnedFd,
     /// Isolation mode.
     pub mode: crate::protocol::Mode,
+    /// As in [`Open`](crate::protocol::Open).
+    pub linux32: bool,
 }
 
 /// Starts `job`; its process id.
