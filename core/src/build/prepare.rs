@@ -1,5 +1,6 @@
 //! The build directory: made, filled, unpacked.
 
+use super::failure::of_full_disk;
 use super::tree::NOT_SOURCE;
 use super::user::{BuildUser, must};
 use super::{RebuildOptions, Source, Workshop, binnmu};
@@ -77,7 +78,7 @@ impl<'a> Build<'a> {
             let content =
                 File::open(&file.path).doing(|| format!("cannot open {}", file.path.display()))?;
             let path = format!("{}/{}", self.folder, file.name);
-            session.write_file(&path, content.as_fd(), 0o644, user.owner())?;
+            session.put_file(&path, content.as_fd(), 0o644, user.owner(), scope)?;
         }
         let Some(directory) = &source.directory else { return Ok(()) };
         session.copy_in_without(directory, &self.tree, NOT_SOURCE, scope)?;
@@ -102,11 +103,9 @@ impl<'a> Build<'a> {
         let exit = self.logged(&argv, &self.tree, log, scope)?;
         let stem = format!("{}_{}", source.name, source.version.without_epoch());
         if exit.status != Some(0) {
-            return Err(Error::new(
-                ErrorKind::Source,
-                format!("no source package can be made of {}", self.tree),
-            )
-            .with_source(log.tail(3).join("; ")));
+            let message = format!("no source package can be made of {}", self.tree);
+            let error = Error::new(ErrorKind::Source, message).with_source(log.tail(3).join("; "));
+            return Err(of_full_disk(error, log));
         }
         for name in ["source.changes", "source.buildinfo"] {
             session.remove(&format!("{}/{stem}_{name}", self.folder))?;
@@ -126,7 +125,8 @@ impl<'a> Build<'a> {
         scope: &Scope,
     ) -> Result<()> {
         let unusable = |what: String| {
-            Err(Error::new(ErrorKind::Source, what).with_source(log.tail(3).join("; ")))
+            let error = Error::new(ErrorKind::Source, what).with_source(log.tail(3).join("; "));
+            Err(of_full_disk(error, log))
         };
         if let Some(dsc) = source.dsc() {
             let argv = ["dpkg-source", "-x", dsc, &self.tree];

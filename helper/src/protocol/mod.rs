@@ -354,6 +354,13 @@ pub enum Job {
     },
 }
 
+impl Job {
+    /// Whether it may fill a disk.
+    pub fn writes(&self) -> bool {
+        matches!(self, Job::WriteFile { .. } | Job::Bootstrap | Job::Import { .. })
+    }
+}
+
 /// What [`Job::Bootstrap`] makes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct BootstrapPlan {
