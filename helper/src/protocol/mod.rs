@@ -142,8 +142,14 @@ pub enum StoreCall {
         /// To.
         to: Place,
     },
-    /// Move a tree out of the way at once and delete it.
+    /// Move a tree into the trash at once and delete it; the answer comes when it is gone.
     Remove(Place),
+    /// Move a tree into the trash at once; it is deleted beside the work, also after the helper's
+    /// end. On a disk that is nearly full the answer waits for that.
+    Discard(Place),
+    /// Delete what is in the trash of every area. Now and then a [`Reply::Number`] tells how many
+    /// files are gone.
+    EmptyTrash,
     /// Names below a directory; a missing one has none.
     List(Place),
     /// Content of a small file; a missing one is [`Reply::Missing`].
