@@ -81,6 +81,7 @@ pub fn provide(zone: &Arc<Zone>, config: &Config, scope: &Scope) -> Result<Layer
     layer::provide(zone, &recipe.key(), config.lock_timeout, scope, |home| {
         let tree = layer::below(home, "root");
         zone.make_directory(tree.clone())?;
-        native::make(zone, &recipe, &archives, &tree, config.isolation.accept_weak, scope)
+        let ways = (config.isolation.accept_weak, config.architecture.is_32_bit_here());
+        native::make(zone, &recipe, &archives, &tree, ways, scope)
     })
 }

@@ -1,5 +1,6 @@
 //! The build directory: made, filled, unpacked.
 
+use super::failure::of_full_disk;
 use super::tree::NOT_SOURCE;
 use super::user::{BuildUser, must};
 use super::{RebuildOptions, Source, Workshop, binnmu};
@@ -56,7 +57,8 @@ pub(super) fn build_version(options: &RebuildOptions, source: &Source) -> Result
 
 /// The source cannot be used; the end of the log says why.
 fn unusable(what: String, log: &LogFile) -> Error {
-    Error::new(ErrorKind::Source, what).with_source(log.tail(3).join("; "))
+    let error = Error::new(ErrorKind::Source, what).with_source(log.tail(3).join("; "));
+    of_full_disk(error, log)
 }
 
 impl<'a> Build<'a> {
@@ -87,7 +89,7 @@ impl<'a> Build<'a> {
             let content =
                 File::open(&file.path).doing(|| format!("cannot open {}", file.path.display()))?;
             let path = format!("{}/{}", self.folder, file.name);
-            session.write_file(&path, content.as_fd(), 0o644, user.owner())?;
+            session.put_file(&path, content.as_fd(), 0o644, user.owner(), scope)?;
         }
         let Some(directory) = &source.directory else { return Ok(()) };
         session.copy_in_without(directory, &self.tree, NOT_SOURCE, scope)?;

@@ -216,7 +216,7 @@ impl Rebuild {
             failure::of_build(&exit, &title, &self.build_log)
         })?;
         self.stages.stage(scope, "collect", &title, || {
-            collect::collect(&build, &source, &self.results, &mut self.record)
+            collect::collect(&build, &source, &self.results, &mut self.record, scope)
         })
     }
 

@@ -91,6 +91,24 @@ fn read_through(
     Ok(LayerKey::of("import", &[hash.finalize().as_slice()]))
 }
 
+/// Opens an archive, which is read twice: a device may have no end, a pipe only one reading.
+fn open_archive(file: &Path) -> Result<File> {
+    let doing = || format!("cannot read {}", file.display());
+    let flags = rustix::fs::OFlags::RDONLY
+        | rustix::fs::OFlags::NONBLOCK
+        | rustix::fs::OFlags::NOCTTY
+        | rustix::fs::OFlags::CLOEXEC;
+    // Opening a pipe would wait for whoever writes to it.
+    let opened = rustix::fs::open(file, flags, rustix::fs::Mode::empty()).doing(doing)?;
+    let archive = File::from(opened);
+    if !archive.metadata().doing(doing)?.is_file() {
+        let message = format!("{} is no regular file", file.display());
+        return Err(Error::new(ErrorKind::Usage, message)
+            .with_hint("write the archive to a file first, and name that file"));
+    }
+    Ok(archive)
+}
+
 impl Buildroot {
     /// Writes the root to `file`, which appears complete or not at all. The same root gives the
     /// same bytes.
@@ -141,11 +159,12 @@ impl Buildroot {
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while a session of this value is open; [`ErrorKind::Buildroot`] for an
-    /// archive that is damaged or tries to leave the root.
+    /// archive that is damaged or tries to leave the root; [`ErrorKind::Usage`] for a device, pipe
+    /// or directory in its place.
     pub fn import(&self, file: &Path, scope: &Scope) -> Result<()> {
         self.refuse_if_open("import into")?;
         let doing = || format!("cannot read {}", file.display());
-        let mut archive = File::open(file).doing(doing)?;
+        let mut archive = open_archive(file)?;
         let key = scope.stage("hash", file.display().to_string(), || {
             read_through(&mut archive, None::<std::io::Sink>, scope, doing)
         })?;
@@ -211,6 +230,7 @@ impl Buildroot {
             hostname: self.config.isolation.hostname.clone(),
             binds: Vec::new(),
             accept_weak: true,
+            linux32: false,
         };
         super::Session::open(&self.zone, options, Vec::new(), scope)
     }

@@ -191,7 +191,7 @@ impl Buildroot {
         // A copied tree before `session`, where the originals of what it borrows are kept: whoever
         // is killed in between leaves nothing that cannot be put back.
         for part in ["upper", "work", "tree", "tree.new", "session", "boot"] {
-            self.zone.remove(self.place(part), scope)?;
+            self.zone.discard(self.place(part), scope)?;
         }
         Ok(())
     }

@@ -104,7 +104,7 @@ impl Buildroot {
         // The kernel's marks in it speak to an overlay of which it is the upper, and no other.
         self.zone.rename(layer::below(home, "upper"), layer::below(home, "root"))?;
         for part in ["work", "session"] {
-            self.zone.remove(layer::below(home, part), scope)?;
+            self.zone.discard(layer::below(home, part), scope)?;
         }
         Ok(())
     }

@@ -239,6 +239,7 @@ impl Buildroot {
             hostname: isolation.hostname.clone(),
             binds: binds.collect(),
             accept_weak: isolation.accept_weak,
+            linux32: self.config.architecture.is_32_bit_here(),
         };
         Session::open(&self.zone, options, locks, scope)
     }

@@ -5,8 +5,8 @@ use super::{Base, BaseOrigin, Buildroot, Snapshot, Storage};
 use crate::error::{ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use crate::store::Held;
-use debmock_helper::protocol::{Area, Place};
-use debmock_helper::store::{MAKING, TRASH};
+use debmock_helper::protocol::Place;
+use debmock_helper::store::MAKING;
 use std::fs;
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ pub(super) const LISTS: &[&str] = &["lists"];
 
 impl Buildroot {
     /// Removes what was changed since the base, which is chosen anew at the next use unless it was
-    /// imported.
+    /// imported. What is removed is deleted beside further work, also after the end of this
+    /// process.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while a session of this value is open.
@@ -62,7 +63,8 @@ impl Buildroot {
         Ok(())
     }
 
-    /// Removes parts of the store. Layers that a buildroot stands on stay.
+    /// Removes parts of the store, and what was removed earlier and is not deleted yet; waits for
+    /// that. Layers that a buildroot stands on stay.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while a session of this value is open.
@@ -71,15 +73,13 @@ impl Buildroot {
         let wanted = |part| what.contains(&part) || what.contains(&Scrub::All);
         if wanted(Scrub::Chroot) {
             let _lock = self.lock(scope)?;
-            self.zone.remove(Place::root(self.name.clone()), scope)?;
+            self.zone.discard(Place::root(self.name.clone()), scope)?;
         }
         if wanted(Scrub::Layers) {
             self.scrub_layers(scope)?;
         }
-        // What killed processes left takes space, and belongs to nobody.
-        for area in [Area::Layers, Area::Roots] {
-            self.zone.remove(Place { area, path: TRASH.into() }, scope)?;
-        }
+        // Whoever scrubs wants the space. No lock is held any more.
+        self.zone.empty_trash(scope)?;
         let cache = &self.zone.places().cache;
         let parts = [(Scrub::Debs, DEBS), (Scrub::Lists, LISTS)];
         let folders = parts.iter().filter(|(part, _)| wanted(*part)).flat_map(|(_, names)| *names);
@@ -109,7 +109,7 @@ impl Buildroot {
         let key = layer.strip_prefix(MAKING).unwrap_or(layer);
         match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
             Ok(_lock) if self.layers_in_use()?.iter().any(|used| used == layer) => Ok(()),
-            Ok(_lock) => self.zone.remove(Place::layer(layer), scope),
+            Ok(_lock) => self.zone.discard(Place::layer(layer), scope),
             Err(error) if error.kind() == ErrorKind::Locked => Ok(()),
             Err(error) => Err(error),
         }

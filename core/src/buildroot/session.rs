@@ -29,6 +29,9 @@ pub struct SessionOptions {
     pub binds: Vec<Bind>,
     /// Accept a weaker `/proc` or `/sys` with a warning.
     pub accept_weak: bool,
+    /// The root is of the 32-bit architecture of this 64-bit machine: `uname -m` says so to its
+    /// programs.
+    pub linux32: bool,
 }
 
 /// An open buildroot. Dropping it ends every process and every mount of it.
@@ -60,7 +63,7 @@ pub struct Run {
     pub wall_limit: Option<Duration>,
     /// End the program when it printed nothing for this long (captured and logged runs only).
     pub silence_limit: Option<Duration>,
-    /// 32-bit personality.
+    /// 32-bit personality, also in a session without.
     pub linux32: bool,
 }
 
@@ -125,6 +128,7 @@ impl Session {
             hostname: options.hostname,
             binds: options.binds,
             accept_weak: options.accept_weak,
+            linux32: options.linux32,
         };
         let request = Request::Open(Box::new(open));
         let channel = zone.helper().request(&request, &[theirs.as_fd()])?;

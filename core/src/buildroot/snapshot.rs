@@ -125,11 +125,11 @@ impl Buildroot {
         if wanted.base.storage == Storage::Copy {
             let tree = self.place(&format!("{SNAPSHOTS}/{}/tree", wanted.id));
             scope.stage("copy", format!("the snapshot {name}"), || {
-                self.zone.remove(self.place("tree.new"), scope)?;
+                self.zone.discard(self.place("tree.new"), scope)?;
                 self.zone.copy(tree, self.place("tree.new"), scope)
             })?;
             for part in ["tree", "session", "boot"] {
-                self.zone.remove(self.place(part), scope)?;
+                self.zone.discard(self.place(part), scope)?;
             }
             self.zone.rename(self.place("tree.new"), self.place("tree"))?;
         } else {
@@ -175,7 +175,7 @@ impl Buildroot {
     /// Moves the changes to where the record says that they are.
     fn freeze(&self, id: &str, scope: &Scope) -> Result<()> {
         self.zone.rename(self.place("upper"), self.place(&format!("{SNAPSHOTS}/{id}/root")))?;
-        self.zone.remove(self.place("work"), scope)
+        self.zone.discard(self.place("work"), scope)
     }
 
     /// Ends what a killed process began, if the record knows of a snapshot that is not there yet.
@@ -219,7 +219,7 @@ impl Buildroot {
         }));
         for id in self.zone.list(self.place(SNAPSHOTS))? {
             if id != "list.json" && !used.contains(&id.as_str()) {
-                self.zone.remove(self.place(&format!("{SNAPSHOTS}/{id}")), scope)?;
+                self.zone.discard(self.place(&format!("{SNAPSHOTS}/{id}")), scope)?;
             }
         }
         Ok(())
@@ -231,10 +231,10 @@ impl Buildroot {
         match self.snapshots() {
             Ok(all) if !all.is_empty() => {
                 self.drop_changes(scope)?;
-                self.zone.remove(self.place("base.json"), scope)?;
+                self.zone.discard(self.place("base.json"), scope)?;
                 self.remove_unused(&all, scope)
             }
-            _ => self.zone.remove(Place::root(self.name.clone()), scope),
+            _ => self.zone.discard(Place::root(self.name.clone()), scope),
         }
     }
 }

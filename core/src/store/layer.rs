@@ -97,8 +97,8 @@ pub fn provide(
     if !exists()? {
         let aside = format!("{MAKING}{}", key.as_str());
         // What a killed process left. The lock says that nobody is at it.
-        zone.remove(Place::layer(aside.clone()), scope)?;
-        zone.remove(Place::layer(key.as_str()), scope)?;
+        zone.discard(Place::layer(aside.clone()), scope)?;
+        zone.discard(Place::layer(key.as_str()), scope)?;
         let home = Place::layer(aside.clone());
         zone.make_directory(home.clone())?;
         let made = make(&home).and_then(|()| {
@@ -110,7 +110,7 @@ pub fn provide(
         });
         if let Err(error) = made {
             // The first failure counts.
-            let _ = zone.remove(Place::layer(aside), &Scope::quiet());
+            let _ = zone.discard(Place::layer(aside), &Scope::quiet());
             return Err(error);
         }
     }

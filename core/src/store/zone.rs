@@ -1,7 +1,7 @@
 //! The part of the store that belongs to one id map, reached through a helper.
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::event::What;
+use crate::event::{Unit, What};
 use crate::operation::Scope;
 use debmock_helper::protocol::{
     Area, Bytes, Channel, Enter, Helper, IdMap, Lock, Mode, Place, Program, Reply, Request,
@@ -165,6 +165,32 @@ impl Zone {
         let channel = self.call(StoreCall::Remove(place))?;
         wait(&channel, scope)?;
         Ok(())
+    }
+
+    /// Deletes a tree beside the work: its place is free when this returns. The deletion goes on
+    /// after the end of this process; what is killed in the middle the next helper takes up. On a
+    /// disk that is nearly full it is waited for.
+    pub fn discard(&self, place: Place, scope: &Scope) -> Result<()> {
+        let channel = self.call(StoreCall::Discard(place))?;
+        wait(&channel, scope)?;
+        Ok(())
+    }
+
+    /// Deletes what was discarded and is not gone yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] for what cannot be deleted.
+    pub fn empty_trash(&self, scope: &Scope) -> Result<()> {
+        let channel = self.call(StoreCall::EmptyTrash)?;
+        loop {
+            match wait(&channel, scope)? {
+                Reply::Number(done) => {
+                    let (stage, unit) = ("delete".to_owned(), Unit::Files);
+                    scope.emit(What::Progress { stage, done, total: None, unit });
+                }
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Copies a tree, for machines that cannot mount overlays.

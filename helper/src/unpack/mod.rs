@@ -30,6 +30,7 @@ mod tree;
 pub use all::{Arrival, Progress, unpack_all};
 pub use codec::{Compression, Decoder, Sums};
 pub use deb::{Conffile, Control, ControlFile, inspect};
+pub(crate) use error::shown as escaped;
 pub use error::{Error, Problem};
 pub use package::{Unpacked, Unpacker, hex};
 pub use place::Limits;
