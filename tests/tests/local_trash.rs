@@ -75,8 +75,10 @@ fn scrub_waits_until_everything_is_gone() {
         let broom = hold_the_broom(&drive);
         drive.steps(&["clean"]).succeeded();
         assert!(!trash(&drive).is_empty());
+        let mut scrubbing = drive.start(&["scrub"]);
+        assert!(scrubbing.until("waiting the trash"), "{:#?}", scrubbing.lines);
         drop(broom);
-        drive.steps(&["scrub"]).succeeded();
+        scrubbing.finish().succeeded();
         assert_eq!(trash(&drive), Vec::<String>::new());
         drive.area().assert_nothing_left();
     }

@@ -222,12 +222,12 @@ mod tests {
         fs::create_dir(&left).unwrap();
         fs::create_dir(&other).unwrap();
         fs::create_dir(left.join("closed")).unwrap();
-        fs::set_permissions(left.join("closed"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(left.join("closed"), Permissions::from_mode(0o000)).unwrap();
         let made = directory(home.path(), ".x.").unwrap();
         assert!(!left.exists() && other.exists() && made.path().exists());
         assert_eq!(fs::metadata(made.path()).unwrap().mode() & 0o777, 0o700);
         fs::create_dir(made.path().join("in")).unwrap();
-        fs::set_permissions(made.path().join("in"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(made.path().join("in"), Permissions::from_mode(0o000)).unwrap();
         drop(made);
         assert_eq!(names(home.path()), [".x.mine"]);
     }

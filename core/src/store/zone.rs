@@ -188,6 +188,9 @@ impl Zone {
                     let (stage, unit) = ("delete".to_owned(), Unit::Files);
                     scope.emit(What::Progress { stage, done, total: None, unit });
                 }
+                Reply::Waiting { holder } => {
+                    scope.emit(What::Waiting { what: "the trash of the store".into(), holder });
+                }
                 _ => return Ok(()),
             }
         }

@@ -74,12 +74,14 @@ pub fn import(
     Ok(())
 }
 
+/// What a directory gets when everything in it is made: its time, and the mode if it is still to
+/// be set. A user's own directory must stay open to them while it is filled.
+type Finish = ((i64, u32), Option<u32>);
+
 struct Import<'t, 'a> {
     placer: Placer<'t, 'a>,
     budget: Budget,
-    /// Time, and the mode if it is still to be set: a user's own directory must stay open to them
-    /// while it is filled.
-    directories: BTreeMap<Vec<u8>, ((i64, u32), Option<u32>)>,
+    directories: BTreeMap<Vec<u8>, Finish>,
     empty: bool,
 }
 

@@ -147,8 +147,8 @@ pub enum StoreCall {
     /// Move a tree into the trash at once; it is deleted beside the work, also after the helper's
     /// end. On a disk that is nearly full the answer waits for that.
     Discard(Place),
-    /// Delete what is in the trash of every area. Now and then a [`Reply::Number`] tells how many
-    /// files are gone.
+    /// Delete what is in the trash of every area. [`Reply::Waiting`] tells that somebody is at it
+    /// already; now and then a [`Reply::Number`] how many files are gone.
     EmptyTrash,
     /// Names below a directory; a missing one has none.
     List(Place),

@@ -87,8 +87,15 @@ pub fn serve(
             move_to_trash(entered, place)?;
         }
         StoreCall::EmptyTrash => {
-            // Whoever sweeps already has done part of the work then.
-            let _lock = lock_alone(entered, SWEEPING, Sharing::Exclusive, true)?;
+            let lock = |wait| lock_alone(entered, SWEEPING, Sharing::Exclusive, wait);
+            let _lock = match lock(false)? {
+                Some(lock) => lock,
+                // Whoever sweeps already has done part of the work then.
+                None => {
+                    reply(Reply::Waiting { holder: "a process that is emptying it".into() });
+                    lock(true)?.ok_or_else(|| Failure::request("the trash cannot be locked"))?
+                }
+            };
             let (mut count, mut told) = (0, Instant::now());
             let mut each = || {
                 count += 1;

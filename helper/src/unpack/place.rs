@@ -94,7 +94,7 @@ pub(crate) struct Placer<'t, 'a> {
 }
 
 /// Zeros of so many bytes may become a hole.
-const ZEROS: [u8; 32 << 10] = [0; 32 << 10];
+static ZEROS: [u8; 32 << 10] = [0; 32 << 10];
 
 impl<'t, 'a> Placer<'t, 'a> {
     pub(crate) fn new(tree: &'t Tree<'a>) -> Self {

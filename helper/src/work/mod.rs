@@ -173,7 +173,7 @@ impl Work<'_> {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&parent, &aside, flags, Mode::from(0o600)).doing(doing)?;
         let content = File::from(content);
-        let copied = file.try_clone().map_err(std::io::Error::from).and_then(|to| {
+        let copied = file.try_clone().and_then(|to| {
             let to = File::from(to);
             match content.metadata()?.is_file() {
                 // Who gives up ends this process.
