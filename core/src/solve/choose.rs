@@ -15,7 +15,7 @@ use crate::archive::relation::Relation;
 use crate::archive::version;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -24,9 +24,9 @@ use std::rc::Rc;
 /// need a few dozen.
 const BUDGET: u32 = 20_000;
 
-/// Comparisons of a relation or a version with a package at most. A set of ten thousand packages
-/// needs less than a hundredth.
-pub(super) const WORK: u64 = 100_000_000;
+/// Comparisons of a relation or a version with a package at most, which are some seconds of work.
+/// Debian's own sets need some ten thousand; a hundred thousand packages can be chosen.
+const WORK: u64 = 5_000_000;
 
 /// Comparisons after which it is asked whether to stop.
 const BREATH: u64 = 1 << 14;
@@ -85,8 +85,9 @@ pub(super) struct Solver<'a> {
     demands: HashMap<PackageId, Rc<Demands<'a>>>,
     offers: HashMap<PackageId, Rc<Offer<'a>>>,
     candidates: RefCell<HashMap<String, Option<PackageId>>>,
-    /// Hash of a provided name and who provides it, sorted. Made when it is first needed.
-    provided: OnceCell<Vec<(u64, PackageId)>>,
+    /// Hash of a provided name and the candidates that provide it, sorted. Made when it is first
+    /// needed.
+    provided: Option<Vec<(u64, PackageId)>>,
     steps: u32,
     work: Cell<u64>,
     /// The first dead end of this phase, for when the search gives up.
@@ -108,7 +109,7 @@ impl<'a> Solver<'a> {
             demands: HashMap::new(),
             offers: HashMap::new(),
             candidates: RefCell::new(HashMap::new()),
-            provided: OnceCell::new(),
+            provided: None,
             steps: 0,
             work: Cell::new(0),
             first: None,
@@ -536,21 +537,20 @@ impl<'a> Solver<'a> {
     fn providers(&mut self, relation: &Relation) -> Result<Vec<PackageId>, DeadEnd> {
         let mut found: Vec<PackageId> = Vec::new();
         let real = self.candidate(&relation.name)?.map(|package| package.id());
-        let provided = self.provided.get_or_init(|| self.index_provides());
+        if self.provided.is_none() {
+            self.provided = Some(self.index_provides()?);
+        }
+        let provided = self.provided.as_deref().unwrap_or_default();
         let key = hash(&relation.name);
         let start = provided.partition_point(|(hash, _)| *hash < key);
         let others = provided[start..].iter().take_while(|(hash, _)| *hash == key);
         let others: Vec<PackageId> =
             others.map(|(_, id)| *id).filter(|id| Some(*id) != real).collect();
+        self.weigh(1 + others.len())?;
         for id in real.into_iter().chain(others) {
-            self.weigh(1)?;
-            let name = self.packages.get(id).name();
-            let is_candidate = self.candidate(name)?.is_some_and(|package| package.id() == id);
-            if is_candidate {
-                let offer = self.offer(id);
-                if self.meets(relation, id, &offer) {
-                    found.push(id);
-                }
+            let offer = self.offer(id);
+            if self.meets(relation, id, &offer) {
+                found.push(id);
             }
         }
         found.sort_by(|a, b| {
@@ -573,11 +573,13 @@ impl<'a> Solver<'a> {
         key(a).cmp(&key(b)).then_with(|| a.name().cmp(b.name()))
     }
 
-    fn index_provides(&self) -> Vec<(u64, PackageId)> {
+    fn index_provides(&self) -> Result<Vec<(u64, PackageId)>, DeadEnd> {
         let mut index = Vec::new();
-        for package in
-            self.packages.iter().filter(|package| package.has_provides() && self.fits(package))
-        {
+        for package in self.packages.iter().filter(|package| package.has_provides()) {
+            let candidate = self.candidate(package.name())?.map(|candidate| candidate.id());
+            if candidate != Some(package.id()) {
+                continue;
+            }
             index.extend(
                 names_provided(package.field("Provides"))
                     .map(|(name, _)| (hash(name), package.id())),
@@ -585,7 +587,7 @@ impl<'a> Solver<'a> {
         }
         index.sort_unstable();
         index.dedup();
-        index
+        Ok(index)
     }
 }
 

@@ -158,7 +158,8 @@ fn a_long_chain_of_choices_takes_steps_in_proportion_to_its_length() {
     };
     let (few, many) = (chain(1000), chain(100_000));
     assert_eq!((few.0, many.0), (1002, 100_002));
-    assert!(many.1 < 200 * few.1, "{few:?} {many:?}");
+    // With room for what Debian may become.
+    assert!(many.1 < 200 * few.1 && many.1 < 2_000_000, "{few:?} {many:?}");
 }
 
 #[test]
@@ -192,9 +193,9 @@ fn many_providers_of_one_name_are_compared_once_for_each_relation() {
 fn an_index_that_would_keep_the_search_busy_is_refused() {
     // Each name is looked for among all that provide it, and none has the version.
     let mut lines = String::from("a 1 ; Depends: ");
-    lines += &(0..20_000).map(|n| format!("v (= {n}.1) | z{n}, ")).collect::<String>();
+    lines += &(0..3000).map(|n| format!("v (= {n}.1) | z{n}, ")).collect::<String>();
     lines += "b0\n";
-    for n in 0..20_000 {
+    for n in 0..3000 {
         lines += &format!("b{n} 1 ; Provides: v (= {n})\nz{n} 1\n");
     }
     let error = ask(&lines, "a").unwrap_err();
