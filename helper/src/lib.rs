@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod apply;
 pub mod bootstrap;
 pub mod dpkgdb;
 pub mod keeper;

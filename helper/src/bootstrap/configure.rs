@@ -1,6 +1,7 @@
 //! Maintainer scripts: `preinst` by us, everything else by the root's dpkg.
 
 use std::collections::BTreeSet;
+use std::os::fd::BorrowedFd;
 
 use super::plan::{Error, Relations, Stage};
 use super::{Event, Staged};
@@ -82,7 +83,7 @@ impl Staged<'_> {
         for at in range.clone() {
             if self.summaries[at].scripts.iter().any(|name| name == "preinst") {
                 self.registry.reveal(at)?;
-                self.preinst(&self.summaries[at], runner)?;
+                self.programs().preinst(&self.summaries[at], runner)?;
             }
         }
         Ok(self.registry.reveal(range.end)?)
@@ -100,12 +101,60 @@ impl Staged<'_> {
         packages: &[&str],
         runner: &mut dyn RunInRoot,
     ) -> Result<(), Error> {
-        self.run(&[&["dpkg"], options, packages].concat(), &[], runner)
+        self.run(&[&["dpkg"], options, packages].concat(), runner)
+    }
+
+    fn run(&self, argv: &[&str], runner: &mut dyn RunInRoot) -> Result<(), Error> {
+        self.programs().run(argv, &[], runner)
+    }
+
+    fn programs(&self) -> Programs<'_> {
+        let epoch = self.epoch.to_string();
+        let environment = [
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("HOME", "/root"),
+            ("LC_ALL", "C.UTF-8"),
+            ("LANG", "C.UTF-8"),
+            ("LANGUAGE", "C.UTF-8"),
+            ("DEBIAN_FRONTEND", "noninteractive"),
+            ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+            ("SOURCE_DATE_EPOCH", &epoch),
+        ];
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let dpkg = self.summaries.iter().find(|summary| summary.identity.name == "dpkg");
+        let version = dpkg.map_or("1.21.0", |summary| summary.identity.version.as_str());
+        let environment = environment.into_iter().map(own).collect();
+        Programs::new(self.root, environment, version)
+    }
+}
+
+/// Runs dpkg and `preinst` scripts in a root, in one environment.
+pub(crate) struct Programs<'a> {
+    root: BorrowedFd<'a>,
+    environment: Vec<(String, String)>,
+    dpkg_version: String,
+}
+
+impl<'a> Programs<'a> {
+    /// In `root`, whose dpkg has this version.
+    pub(crate) fn new(
+        root: BorrowedFd<'a>,
+        environment: Vec<(String, String)>,
+        dpkg_version: &str,
+    ) -> Self {
+        // Without the revision: what dpkg exports to scripts.
+        let end = dpkg_version.find(|c: char| c != '.' && !c.is_ascii_digit());
+        let dpkg_version = dpkg_version[..end.unwrap_or(dpkg_version.len())].to_owned();
+        Self { root, environment, dpkg_version }
     }
 
     /// `preinst install`, with the files and variables that dpkg gives it (`dpkg(1)`,
     /// ENVIRONMENT, "Internal environment").
-    fn preinst(&self, summary: &Summary, runner: &mut dyn RunInRoot) -> Result<(), Error> {
+    pub(crate) fn preinst(
+        &self,
+        summary: &Summary,
+        runner: &mut dyn RunInRoot,
+    ) -> Result<(), Error> {
         let fail = |error| Error::tree("fill", CONTROL_DIR, error);
         let tree = Tree::new(self.root);
         let (parent, name) = CONTROL_DIR.rsplit_once('/').unwrap_or(("", CONTROL_DIR));
@@ -132,7 +181,7 @@ impl Staged<'_> {
             ("DPKG_MAINTSCRIPT_DEBUG", "0"),
             ("DPKG_ADMINDIR", "/var/lib/dpkg"),
             ("DPKG_ROOT", ""),
-            ("DPKG_RUNNING_VERSION", self.dpkg_version()),
+            ("DPKG_RUNNING_VERSION", &self.dpkg_version),
         ];
         let program = format!("/{CONTROL_DIR}/preinst");
         self.run(&[&program, "install"], &env, runner).map_err(|error| {
@@ -149,38 +198,17 @@ impl Staged<'_> {
         rustix::fs::unlinkat(&parent, name, rustix::fs::AtFlags::REMOVEDIR).map_err(fail)
     }
 
-    /// The version of the root's dpkg, without its revision: what dpkg exports to scripts.
-    fn dpkg_version(&self) -> &str {
-        let version = self
-            .summaries
-            .iter()
-            .find(|summary| summary.identity.name == "dpkg")
-            .map_or("1.21.0", |summary| summary.identity.version.as_str());
-        let end = version.find(|c: char| c != '.' && !c.is_ascii_digit());
-        &version[..end.unwrap_or(version.len())]
-    }
-
-    fn run(
+    /// A program, with further variables.
+    pub(crate) fn run(
         &self,
         argv: &[&str],
         extra: &[(&str, &str)],
         runner: &mut dyn RunInRoot,
     ) -> Result<(), Error> {
-        let epoch = self.epoch.to_string();
-        let base = [
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-            ("HOME", "/root"),
-            ("LC_ALL", "C.UTF-8"),
-            ("LANG", "C.UTF-8"),
-            ("LANGUAGE", "C.UTF-8"),
-            ("DEBIAN_FRONTEND", "noninteractive"),
-            ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
-            ("SOURCE_DATE_EPOCH", &epoch),
-        ];
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let command = Command {
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
-            env: base.iter().chain(extra).map(own).collect(),
+            env: self.environment.iter().cloned().chain(extra.iter().map(own)).collect(),
         };
         let shown = argv.join(" ");
         let how = match runner.run(&command) {

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 
+use super::addition::Addition;
 use super::registry::Registry;
 use super::status::unpacked_stanza;
 use super::triggers::{self, Interest};
@@ -43,7 +44,7 @@ pub(super) struct Record {
     pub summary: Summary,
     pub files: Vec<Vec<u8>>,
     pub interests: Vec<Interest>,
-    pub activates: Vec<String>,
+    pub activates: Vec<(String, bool)>,
 }
 
 impl<'a> Database<'a> {
@@ -71,7 +72,7 @@ impl<'a> Database<'a> {
         }
         let triggers = unpacked.control.file("triggers").map_or(&b""[..], |file| &file.data);
         let interests = Interest::parse(triggers);
-        let activates = triggers::activated(triggers);
+        let activates = triggers::activations(triggers);
         let summary = Summary {
             stanza: unpacked_stanza(&unpacked),
             scripts: unpacked.control.files.iter().map(|file| file.name.clone()).collect(),
@@ -107,27 +108,55 @@ impl<'a> Database<'a> {
         lost: &[(Identity, Vec<u8>)],
         order: &[Identity],
     ) -> Result<Registry<'a>, Error> {
-        let mut gone: HashMap<&Identity, HashSet<&[u8]>> = HashMap::new();
-        for (identity, path) in lost {
-            gone.entry(identity).or_default().insert(path);
-        }
+        let (root, info) = (self.root, &self.info);
         let packages = self.packages.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for package in &packages {
-            let gone = gone.get(&package.summary.identity);
-            let mut list = Vec::new();
-            for path in &package.files {
-                if gone.is_some_and(|gone| gone.contains(&*tree.canonical(&path[1..]))) {
-                    continue;
-                }
-                list.extend_from_slice(path);
-                list.push(b'\n');
-            }
-            let name = format!("{}.list", package.summary.info_name);
-            write(&self.info, INFO, &name, 0o644, None, &list)?;
-        }
-        write(&self.info, INFO, "format", 0o644, None, b"1\n")?;
-        Registry::new(self.root, packages, order)
+        write_lists(info, &packages, tree, lost)?;
+        write(info, INFO, "format", 0o644, None, b"1\n")?;
+        Registry::new(root, packages, order)
     }
+
+    /// The same in a root that has packages already. They become known to dpkg with
+    /// [`Addition::reveal`].
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn join(
+        self,
+        tree: &Tree<'_>,
+        lost: &[(Identity, Vec<u8>)],
+        order: &[Identity],
+        interests: Vec<Interest>,
+    ) -> Result<Addition<'a>, Error> {
+        let packages = self.packages.into_inner().unwrap_or_else(PoisonError::into_inner);
+        write_lists(&self.info, &packages, tree, lost)?;
+        Ok(Addition::new(self.root, packages, order, interests))
+    }
+}
+
+fn write_lists(
+    info: &OwnedFd,
+    packages: &[Record],
+    tree: &Tree<'_>,
+    lost: &[(Identity, Vec<u8>)],
+) -> Result<(), Error> {
+    let mut gone: HashMap<&Identity, HashSet<&[u8]>> = HashMap::new();
+    for (identity, path) in lost {
+        gone.entry(identity).or_default().insert(path);
+    }
+    for package in packages {
+        let gone = gone.get(&package.summary.identity);
+        let mut list = Vec::new();
+        for path in &package.files {
+            if gone.is_some_and(|gone| gone.contains(&*tree.canonical(&path[1..]))) {
+                continue;
+            }
+            list.extend_from_slice(path);
+            list.push(b'\n');
+        }
+        let name = format!("{}.list", package.summary.info_name);
+        write(info, INFO, &name, 0o644, None, &list)?;
+    }
+    Ok(())
 }
 
 /// The name that a package's files have in `info`: with the architecture for Multi-Arch: same

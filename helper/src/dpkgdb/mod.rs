@@ -10,8 +10,10 @@
 //! `doc/spec/triggers.txt` of dpkg's source.
 #![forbid(unsafe_code)]
 
+mod addition;
 mod extended;
 pub(crate) mod info;
+mod present;
 mod registry;
 mod relation;
 mod stanza;
@@ -19,8 +21,10 @@ mod status;
 mod triggers;
 pub mod version;
 
+pub(crate) use addition::{Addition, mark};
 pub use extended::{ExtendedState, bucket_order, extended_states};
 pub use info::{Database, Summary};
+pub(crate) use present::{Objection, Present};
 pub(crate) use registry::Registry;
 pub(crate) use relation::{alternatives, replaces, satisfied};
 pub use stanza::{Identity, Stanza, StanzaError};

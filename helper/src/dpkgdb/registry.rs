@@ -93,7 +93,8 @@ impl<'a> Registry<'a> {
         let before = pending.len();
         for Interest { trigger, .. } in &interested.interests {
             let active = new.iter().any(|package| {
-                package.activates.contains(trigger) || triggers::activates(trigger, &package.files)
+                package.activates.iter().any(|(name, _)| name == trigger)
+                    || triggers::activates(trigger, &package.files)
             });
             if active && !pending.contains(trigger) {
                 pending.push(trigger.clone());

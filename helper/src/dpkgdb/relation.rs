@@ -12,6 +12,13 @@ pub(crate) struct Alternative<'a> {
     version: Option<(&'a str, &'a str)>,
 }
 
+impl Alternative<'_> {
+    /// Whether it names a version.
+    pub(crate) fn has_version(&self) -> bool {
+        self.version.is_some()
+    }
+}
+
 /// The clauses of a field, each with its alternatives.
 pub(crate) fn alternatives(field: &str) -> impl Iterator<Item = Vec<Alternative<'_>>> {
     field

@@ -35,15 +35,18 @@ impl Interest {
     }
 }
 
-/// The names that the `activate` lines of a control file activate.
-pub(crate) fn activated(text: &[u8]) -> Vec<String> {
+/// The names that the `activate` lines of a control file activate, and whether the package waits
+/// for whoever is interested.
+pub(crate) fn activations(text: &[u8]) -> Vec<(String, bool)> {
     let text = String::from_utf8_lossy(text);
     let names = text.lines().filter_map(|line| {
         let mut words = line.split('#').next()?.split_whitespace();
-        words
-            .next()
-            .filter(|word| matches!(*word, "activate" | "activate-await" | "activate-noawait"))?;
-        words.next().map(str::to_owned)
+        let awaits = match words.next()? {
+            "activate" | "activate-await" => true,
+            "activate-noawait" => false,
+            _ => return None,
+        };
+        Some((words.next()?.to_owned(), awaits))
     });
     names.collect()
 }

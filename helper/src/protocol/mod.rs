@@ -280,7 +280,7 @@ pub struct Run {
 pub enum Control {
     /// Send a signal to the command's process group.
     Signal(i32),
-    /// A package file for [`Job::Bootstrap`], checked against the index. Descriptors: the file.
+    /// A package file for [`Job::Bootstrap`] or [`Job::Apply`], checked against the index. Descriptors: the file.
     Package {
         /// Name.
         name: String,
@@ -338,6 +338,9 @@ pub enum Job {
     /// Fill the empty tree with packages, which come as [`Control::Package`]. Descriptors: the
     /// [`BootstrapPlan`] encoded in a file, the log of the programs that run.
     Bootstrap,
+    /// Bring new packages into the root, which come as [`Control::Package`]. Descriptors: the
+    /// [`ApplyPlan`] encoded in a file, the log of the programs that run.
+    Apply,
     /// Write a tree as a tar stream. Descriptors: output.
     Export {
         /// The tree's top.
@@ -363,7 +366,7 @@ pub enum Job {
 impl Job {
     /// Whether it may fill a disk.
     pub fn writes(&self) -> bool {
-        matches!(self, Job::WriteFile { .. } | Job::Bootstrap | Job::Import { .. })
+        matches!(self, Job::WriteFile { .. } | Job::Bootstrap | Job::Apply | Job::Import { .. })
     }
 }
 
@@ -380,6 +383,30 @@ pub struct BootstrapPlan {
     pub passing_files: Vec<SessionFile>,
     /// Threads that unpack.
     pub threads: u32,
+}
+
+/// What [`Job::Apply`] does.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct ApplyPlan {
+    /// What apt would have dpkg do, in its order.
+    pub steps: Vec<ApplyStep>,
+    /// Name and architecture, as apt writes it, of packages that are there only as dependencies.
+    pub automatic: Vec<(String, String)>,
+    /// Environment of dpkg and of maintainer scripts: names and values.
+    pub environment: Vec<(String, String)>,
+    /// Options of dpkg.
+    pub options: Vec<String>,
+    /// Threads that unpack.
+    pub threads: u32,
+}
+
+/// One step of an [`ApplyPlan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ApplyStep {
+    /// Unpack these: name, version, architecture.
+    Unpack(Vec<(String, String, String)>),
+    /// Configure these at once.
+    Configure(Vec<String>),
 }
 
 /// One entry of a directory.
@@ -439,6 +466,9 @@ pub enum Reply {
         /// Packages done so far.
         done: u64,
     },
+    /// The job was not done and nothing was changed, for this reason: it has to be done another
+    /// way.
+    Declined(String),
     /// A regular file, as descriptor.
     File {
         /// Size in bytes.

@@ -18,6 +18,9 @@ use super::tarstream::{Entry, Kind, TarStream};
 use super::tree::Tree;
 use crate::dpkgdb::Identity;
 
+/// From here on ids are given out when packages are configured (Debian Policy §9.2.2).
+const FIRST_DYNAMIC_ID: u32 = 100;
+
 /// Unpacks packages into one tree; may be used by several threads at once.
 #[derive(Debug)]
 pub struct Unpacker<'a> {
@@ -49,6 +52,8 @@ pub struct Unpacked {
     /// Hard links of which at least one name is in a directory that becomes a link into /usr:
     /// the new name.
     pub(crate) alias_links: Vec<Vec<u8>>,
+    /// Somebody else than uid 0 to 99, whose names are the same everywhere, owns something of it.
+    pub(crate) foreign_owner: bool,
 }
 
 /// A directory that a package brings.
@@ -60,6 +65,10 @@ pub(crate) struct Directory {
     pub mtime: i64,
     /// The archive names it below `/bin` or `/lib`, and it is below `/usr` in the tree.
     pub aliased: bool,
+    /// Mode, owner and group in the archive.
+    pub access: (u32, u32, u32),
+    /// This package made it.
+    pub made: bool,
 }
 
 impl<'a> Unpacker<'a> {
@@ -128,6 +137,7 @@ impl<'a> Unpacker<'a> {
             symlinks: Vec::new(),
             around: Vec::new(),
             alias_links: Vec::new(),
+            foreign_owner: false,
             bytes: 0,
         };
         let member = reader.data_member().to_owned();
@@ -137,7 +147,8 @@ impl<'a> Unpacker<'a> {
             job.place(&entry, &mut stream).map_err(|problem| in_data(problem).at(&entry.name))?;
         }
         stream.finish().map_err(in_data)?;
-        let Job { sums, files, directories, filled, symlinks, alias_links, bytes, .. } = job;
+        let Job { sums, files, directories, filled, symlinks, .. } = job;
+        let Job { alias_links, foreign_owner, bytes, .. } = job;
         let control = reader.finish()?;
         Ok(Unpacked {
             control,
@@ -149,6 +160,7 @@ impl<'a> Unpacker<'a> {
             filled,
             symlinks,
             alias_links,
+            foreign_owner,
         })
     }
 }
@@ -176,6 +188,7 @@ struct Job<'t, 'a> {
     /// time of one when the stream leaves it.
     around: Vec<Vec<u8>>,
     alias_links: Vec<Vec<u8>>,
+    foreign_owner: bool,
     bytes: u64,
 }
 
@@ -185,6 +198,7 @@ impl Job<'_, '_> {
             return Err(Problem::Cancelled);
         }
         self.budget.entry()?;
+        self.foreign_owner |= entry.uid.max(entry.gid) >= FIRST_DYNAMIC_ID;
         let path = clean(&entry.name, Absolute::Refuse)?;
         while self.around.last().is_some_and(|directory| !is_below(&path, directory)) {
             self.around.pop();
@@ -192,7 +206,7 @@ impl Job<'_, '_> {
         let listed = if path.is_empty() { b"/.".to_vec() } else { [b"/", &path[..]].concat() };
         match entry.kind {
             Kind::Directory => {
-                self.placer.directory(&path, entry)?;
+                let made = self.placer.directory(&path, entry)?;
                 self.files.push(listed);
                 let tree = self.placer.walker.tree();
                 self.around.push(path.clone());
@@ -200,6 +214,8 @@ impl Job<'_, '_> {
                     path: tree.canonical(&path).into_owned(),
                     mtime: entry.mtime.0,
                     aliased: tree.is_alias(&path),
+                    access: (entry.mode, entry.uid, entry.gid),
+                    made,
                 });
                 return Ok(());
             }

@@ -176,6 +176,7 @@ impl<'t, 'a> Placer<'t, 'a> {
             Err(Errno::EXIST) => return Ok(Placed::Occupied),
             Err(error) => return Err(Problem::io("create the file", error)),
         };
+        self.walker.tree().note(path, false);
         budget.bytes -= entry.size;
         loop {
             let part = stream.fill()?;
@@ -228,6 +229,7 @@ impl<'t, 'a> Placer<'t, 'a> {
             Err(Errno::EXIST) => return Ok(Placed::Occupied),
             Err(error) => return Err(Problem::io("make the symbolic link", error)),
         }
+        self.walker.tree().note(path, false);
         self.set_link_metadata(path, entry)?;
         Ok(Placed::New)
     }
@@ -271,7 +273,10 @@ impl<'t, 'a> Placer<'t, 'a> {
         let parent = self.walker.directory(parent)?;
         match rustix::fs::linkat(&target_parent.fd, target_name, &parent.fd, name, AtFlags::empty())
         {
-            Ok(()) => Ok(Placed::New),
+            Ok(()) => {
+                self.walker.tree().note(path, false);
+                Ok(Placed::New)
+            }
             Err(Errno::EXIST) => Ok(Placed::Occupied),
             Err(Errno::NOENT) => Err(Problem::malformed(format!(
                 "is a hard link to {}, which is not in the tree",
@@ -291,6 +296,7 @@ impl<'t, 'a> Placer<'t, 'a> {
             Err(Errno::EXIST) => return Ok(Placed::Occupied),
             Err(error) => return Err(Problem::io("make the named pipe", error)),
         }
+        self.walker.tree().note(path, false);
         self.set_link_metadata(path, entry)?;
         // What was just made with O_EXCL semantics is no link that chmod could follow; the
         // tree belongs to one unpacking at a time.

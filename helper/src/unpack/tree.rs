@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -29,6 +30,16 @@ pub struct Tree<'a> {
     /// Set as soon as `openat2` turns out to be missing (before Linux 5.6, or filtered).
     portable: AtomicBool,
     merged_usr: bool,
+    /// What was made in it, in order, if somebody may want to take it back.
+    made: Option<Mutex<Vec<Made>>>,
+}
+
+/// Something that was made in a tree.
+#[derive(Debug)]
+struct Made {
+    /// Clean path.
+    path: Vec<u8>,
+    directory: bool,
 }
 
 /// The directories below `/` that a merged /usr replaces with links into `/usr`.
@@ -37,7 +48,43 @@ const ALIASED: [&[u8]; 7] = [b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libo
 impl<'a> Tree<'a> {
     /// A tree below `root`, a descriptor of a directory (`O_PATH` is enough).
     pub fn new(root: BorrowedFd<'a>) -> Self {
-        Self { root, portable: AtomicBool::new(false), merged_usr: false }
+        Self { root, portable: AtomicBool::new(false), merged_usr: false, made: None }
+    }
+
+    /// Remembers what is made, for [`Tree::take_back`].
+    #[must_use]
+    pub fn with_record(mut self) -> Self {
+        self.made = Some(Mutex::default());
+        self
+    }
+
+    /// Notes that there is something at `path` that was not there before.
+    pub(crate) fn note(&self, path: &[u8], directory: bool) {
+        if let Some(made) = &self.made {
+            let made = &mut *made.lock().unwrap_or_else(PoisonError::into_inner);
+            made.push(Made { path: path.to_vec(), directory });
+        }
+    }
+
+    /// Removes what was made since the tree is recorded, and nothing else.
+    ///
+    /// # Errors
+    /// Something cannot be removed; the rest is then left as well.
+    pub fn take_back(&self) -> Result<(), Errno> {
+        let Some(made) = &self.made else { return Ok(()) };
+        let made = std::mem::take(&mut *made.lock().unwrap_or_else(PoisonError::into_inner));
+        // Directories after what is in them.
+        for one in made.iter().rev() {
+            let (parent, name) = split(&one.path);
+            let parent = self.open_dir(parent)?;
+            let flags = if one.directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+            match rustix::fs::unlinkat(&parent, name, flags) {
+                // A package that replaces another takes away what that one made.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Makes `bin`, `sbin`, `lib` and `lib*` links into `usr` where a package brings them as
@@ -212,7 +259,10 @@ impl<'t, 'a> Walker<'t, 'a> {
             return self.make_alias(path);
         }
         match rustix::fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(mode & 0o777)) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.tree.note(path, true);
+                Ok(true)
+            }
             Err(Errno::EXIST) => match self.tree.open_dir(path) {
                 Ok(_) => Ok(false),
                 Err(error) => Err(Problem::Refused(format!(

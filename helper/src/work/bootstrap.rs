@@ -17,6 +17,7 @@ use crate::unpack::Arrival;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,12 +31,7 @@ pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<(), Failure
     let (Some(log), Some(plan)) = (descriptors.pop(), descriptors.pop()) else {
         return Err(Failure::request("a bootstrap needs a plan and a log"));
     };
-    let mut encoded = Vec::new();
-    File::from(plan)
-        .take(LONGEST_PLAN)
-        .read_to_end(&mut encoded)
-        .doing(|| "cannot read the plan".into())?;
-    let message: BootstrapPlan = decode(&encoded)?;
+    let message: BootstrapPlan = read_plan(plan)?;
     let plan = plan_of(&message);
     let (sender, arrivals) = channel();
     let cancel = AtomicBool::new(false);
@@ -67,6 +63,16 @@ pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<(), Failure
     bootstrap.tidy(&mut events).map_err(explained)
 }
 
+/// A plan from the file that came with a job.
+pub(super) fn read_plan<T: DeserializeOwned>(file: OwnedFd) -> Result<T, Failure> {
+    let mut encoded = Vec::new();
+    File::from(file)
+        .take(LONGEST_PLAN)
+        .read_to_end(&mut encoded)
+        .doing(|| "cannot read the plan".into())?;
+    decode(&encoded)
+}
+
 fn plan_of(message: &BootstrapPlan) -> Plan {
     let planned = |file: &SessionFile| PlannedFile {
         path: file.path.clone(),
@@ -94,7 +100,7 @@ fn plan_of(message: &BootstrapPlan) -> Plan {
 
 /// Hands arriving packages on until the host says that there are no more, or until the other end
 /// of `enough` is closed.
-fn receive(
+pub(super) fn receive(
     replies: &OwnedFd,
     enough: &std::io::PipeReader,
     sender: Sender<Arrival>,
@@ -133,7 +139,7 @@ fn receive(
 }
 
 /// Damaged packages are told apart from a machine that fails.
-fn explained(error: Error) -> Failure {
+pub(super) fn explained(error: Error) -> Failure {
     let hostile = matches!(error, Error::Unpack(_) | Error::Plan(_) | Error::Program { .. });
     let failure = failed(error);
     if hostile && failure.errno == 0 { failure.of_kind(FailureKind::Hostile) } else { failure }
@@ -163,9 +169,9 @@ impl Work<'_> {
 }
 
 /// Starts programs of the new root as the keeper starts commands.
-struct Runner<'a> {
-    around: &'a Surroundings<'a>,
-    log: OwnedFd,
+pub(super) struct Runner<'a> {
+    pub(super) around: &'a Surroundings<'a>,
+    pub(super) log: OwnedFd,
 }
 
 impl RunInRoot for Runner<'_> {

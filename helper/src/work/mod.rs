@@ -1,6 +1,7 @@
 //! Work on the files of a root, done by a process that the keeper forks for it: no decoder and no
 //! path of a hostile tree is ever handled by process 1 itself.
 
+mod apply;
 mod archive;
 mod bootstrap;
 
@@ -116,6 +117,7 @@ impl Work<'_> {
                 }
             }
             Job::Bootstrap => bootstrap::run(self, descriptors)?,
+            Job::Apply => return apply::run(self, descriptors),
             Job::Export { path, epoch, root, compression } => {
                 let output = one(descriptors)?;
                 archive::export(self, &text(path), *epoch, *root, *compression, output)?;

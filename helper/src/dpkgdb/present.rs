@@ -1,0 +1,280 @@
+//! What a root has, as far as it may stand in the way of new packages.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+
+use super::info::{open_dir, read};
+use super::relation::{alternatives, satisfied};
+use super::status::STATUS;
+use super::{Error, Identity, Interest, Stanza};
+use crate::unpack::path::split;
+use crate::unpack::{Tree, Unpacked, escaped};
+
+const DPKG: &str = "var/lib/dpkg";
+const CONFIG: &str = "etc/dpkg";
+
+/// Lines of dpkg's configuration that change nothing in how a package is unpacked.
+const HARMLESS: &[&str] =
+    &["no-debsig", "log", "force-unsafe-io", "force-confold", "force-confdef", "no-pager"];
+
+/// Why packages have to be unpacked by dpkg itself.
+#[derive(Debug)]
+pub(crate) enum Objection {
+    /// This stands in the way.
+    Stands(String),
+    /// It cannot be found out.
+    Failed(Error),
+}
+
+impl From<Error> for Objection {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The database of a root that has packages.
+#[derive(Debug)]
+pub(crate) struct Present {
+    stanzas: Vec<(Identity, Stanza)>,
+    names: HashSet<String>,
+    /// Absolute paths that belong to a package, were its conffiles, are diverted or have an owner
+    /// or mode of their own.
+    taken: HashSet<Vec<u8>>,
+    /// The names of files in `info`, up to their last point.
+    stems: HashSet<Vec<u8>>,
+    interests: Vec<Interest>,
+}
+
+fn stands<T>(why: impl Into<String>) -> Result<T, Objection> {
+    Err(Objection::Stands(why.into()))
+}
+
+impl Present {
+    /// Reads it all.
+    ///
+    /// # Errors
+    /// dpkg did not finish its last work, is configured to leave out files, or its database
+    /// cannot be read.
+    pub(crate) fn read(root: BorrowedFd<'_>) -> Result<Self, Objection> {
+        check_configuration(root)?;
+        if !names(root, &format!("{DPKG}/updates"))?.is_empty() {
+            return stands("dpkg was interrupted in this root");
+        }
+        let damaged = |what: String| Error::Damaged { path: format!("/{STATUS}"), what };
+        let text = read(root, STATUS)?;
+        let mut found = Self {
+            stanzas: Vec::new(),
+            names: HashSet::new(),
+            taken: HashSet::new(),
+            stems: HashSet::new(),
+            interests: Vec::new(),
+        };
+        for stanza in Stanza::parse(&text).map_err(|error| damaged(error.to_string()))? {
+            let Some(name) = stanza.text("Package") else {
+                return Err(damaged("a package has no name".into()).into());
+            };
+            found.names.insert(name.to_owned());
+            for line in stanza.text("Conffiles").unwrap_or_default().lines() {
+                if let Some(path) = line.split_whitespace().next() {
+                    found.taken.insert(path.as_bytes().to_vec());
+                }
+            }
+            match stanza.text("Status").unwrap_or_default() {
+                "install ok installed" | "hold ok installed" => {}
+                status if status.ends_with(" not-installed") => continue,
+                status if status.ends_with(" config-files") => continue,
+                _ => return stands(format!("{name} is not completely installed")),
+            }
+            let identity = Identity::of(&stanza).map_err(|error| damaged(error.to_string()))?;
+            found.stanzas.push((identity, stanza));
+        }
+        found.read_info(root)?;
+        found.read_lines(root, "diversions", |line| Some(line.to_vec()))?;
+        found.read_lines(root, "statoverride", |line| {
+            line.splitn(4, |&b| b == b' ').nth(3).map(<[u8]>::to_vec)
+        })?;
+        let text = optional(root, &format!("{DPKG}/triggers/File"))?;
+        for line in String::from_utf8_lossy(&text).lines() {
+            // The package is named last; a path may hold blanks.
+            if let Some((trigger, package)) = line.rsplit_once(' ') {
+                let noawait = package.ends_with("/noawait");
+                found.interests.push(Interest { trigger: trigger.into(), noawait });
+            }
+        }
+        Ok(found)
+    }
+
+    fn read_info(&mut self, root: BorrowedFd<'_>) -> Result<(), Objection> {
+        let folder = format!("{DPKG}/info");
+        for name in names(root, &folder)? {
+            let end = name.iter().rposition(|&b| b == b'.').unwrap_or(name.len());
+            if name.ends_with(b".list") {
+                let path = format!("{folder}/{}", String::from_utf8_lossy(&name));
+                let paths = read(root, &path)?;
+                self.taken.extend(paths.split(|&b| b == b'\n').map(<[u8]>::to_vec));
+            }
+            self.stems.insert(name[..end].to_vec());
+        }
+        Ok(())
+    }
+
+    fn read_lines(
+        &mut self,
+        root: BorrowedFd<'_>,
+        name: &str,
+        path: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    ) -> Result<(), Error> {
+        let text = optional(root, &format!("{DPKG}/{name}"))?;
+        self.taken.extend(text.split(|&b| b == b'\n').filter_map(path));
+        Ok(())
+    }
+
+    /// Interests of its packages in paths.
+    pub(crate) fn interests(&self) -> Vec<Interest> {
+        self.interests.clone()
+    }
+
+    /// The version of a package that is installed.
+    pub(crate) fn version(&self, name: &str) -> Option<&str> {
+        let mut all = self.stanzas.iter();
+        all.find(|(one, _)| one.name == name).map(|(identity, _)| identity.version.as_str())
+    }
+
+    /// Whether what was unpacked is as dpkg would have unpacked it.
+    ///
+    /// # Errors
+    /// Why it may not be.
+    pub(crate) fn admit(&self, tree: &Tree<'_>, unpacked: &Unpacked) -> Result<(), Objection> {
+        let identity = &unpacked.control.identity;
+        let name = &identity.name;
+        if self.names.contains(name) {
+            return stands(format!("dpkg knows {name} already"));
+        }
+        let with_architecture = format!("{name}:{}", identity.architecture);
+        if [name, &with_architecture].iter().any(|stem| self.stems.contains(stem.as_bytes())) {
+            return stands(format!("dpkg has files of {name}"));
+        }
+        if unpacked.foreign_owner {
+            return stands(format!("{name} names owners who may have another number here"));
+        }
+        let directories: HashSet<&[u8]> =
+            unpacked.directories.iter().map(|one| one.path.as_slice()).collect();
+        let conffiles = unpacked.conffiles.iter().map(|one| &one.path);
+        for path in unpacked.files.iter().chain(conffiles.clone()) {
+            // A path begins with a slash, or the unpacking would have failed.
+            let bare = path.get(1..).unwrap_or_default();
+            if !directories.contains(bare) && bare != b"." && self.taken.contains(path) {
+                return stands(format!("{} of {name} is taken", escaped(path)));
+            }
+        }
+        for path in conffiles {
+            if is_there(tree, path.get(1..).unwrap_or_default()) {
+                return stands(format!("{} of {name} is there already", escaped(path)));
+            }
+        }
+        if unpacked.conffiles.iter().any(|one| one.remove_on_upgrade) {
+            return stands(format!("{name} has conffiles that go"));
+        }
+        let preinst = unpacked.control.file("preinst").map_or(&b""[..], |file| &file.data);
+        for word in ["dpkg-divert", "dpkg-statoverride"] {
+            if preinst.windows(word.len()).any(|part| part == word.as_bytes()) {
+                return stands(format!("preinst of {name} calls {word}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all these may be there together, and with what the root has.
+    ///
+    /// # Errors
+    /// The first two that may not.
+    pub(crate) fn reconcile(&self, new: &[Unpacked]) -> Result<(), Objection> {
+        let all = || {
+            let come = new.iter().map(|one| (&one.control.identity, &one.control.stanza));
+            self.stanzas.iter().map(|(identity, stanza)| (identity, stanza)).chain(come)
+        };
+        let first_new = self.stanzas.len();
+        let mut providers: HashMap<&str, Vec<(usize, &Identity, bool)>> = HashMap::new();
+        for (place, (identity, stanza)) in all().enumerate() {
+            providers.entry(&identity.name).or_default().push((place, identity, true));
+            for one in alternatives(stanza.text("Provides").unwrap_or_default()).flatten() {
+                providers.entry(one.name).or_default().push((place, identity, false));
+            }
+        }
+        for (place, (identity, stanza)) in all().enumerate() {
+            for field in ["Conflicts", "Breaks"] {
+                for one in alternatives(stanza.text(field).unwrap_or_default()).flatten() {
+                    for &(other, who, itself) in providers.get(one.name).into_iter().flatten() {
+                        let concerns_new = place.max(other) >= first_new;
+                        let meant = if itself { satisfied(&one, who) } else { !one.has_version() };
+                        if other != place && concerns_new && meant {
+                            return stands(format!("{} {field} {}", identity.name, who.name));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_there(tree: &Tree<'_>, path: &[u8]) -> bool {
+    let (parent, name) = split(path);
+    tree.open_dir(parent)
+        .is_ok_and(|parent| rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
+}
+
+/// Options in dpkg's configuration may leave files out or run programs.
+fn check_configuration(root: BorrowedFd<'_>) -> Result<(), Objection> {
+    let mut files = vec![format!("{CONFIG}/dpkg.cfg")];
+    for name in names(root, &format!("{CONFIG}/dpkg.cfg.d"))? {
+        files.push(format!("{CONFIG}/dpkg.cfg.d/{}", String::from_utf8_lossy(&name)));
+    }
+    for file in files {
+        let text = optional(root, &file)?;
+        for line in String::from_utf8_lossy(&text).lines().map(str::trim) {
+            let word = line.split([' ', '\t', '=']).next().unwrap_or_default();
+            if !word.is_empty() && !word.starts_with('#') && !HARMLESS.contains(&word) {
+                return stands(format!("/{file} says {}", escaped(line.as_bytes())));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
+fn optional(root: BorrowedFd<'_>, path: &str) -> Result<Vec<u8>, Error> {
+    match read(root, path) {
+        Err(error) if is_missing(&error) => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// Names in a directory that may be missing.
+fn names(root: BorrowedFd<'_>, path: &str) -> Result<Vec<Vec<u8>>, Error> {
+    let fail = |error: rustix::io::Errno| Error::Io {
+        doing: "list",
+        path: format!("/{path}"),
+        source: error.into(),
+    };
+    let directory = match open_dir(root, path) {
+        Err(error) if is_missing(&error) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let readable = rustix::fs::openat(&directory, ".", flags, Mode::empty()).map_err(fail)?;
+    let mut found = Vec::new();
+    for entry in Dir::read_from(&readable).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            found.push(name.to_vec());
+        }
+    }
+    Ok(found)
+}
