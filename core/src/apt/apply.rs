@@ -1,11 +1,11 @@
 //! Fetching and installing what was planned.
 
+use super::native::checked;
 use super::plan::is_simulation;
 use super::progress::Progress;
 use super::{Apt, Installed, Plan, Planned, Task, failure, setup};
-use crate::archive::checksum::Sha256;
 use crate::archive::fetch::fetch;
-use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
 use crate::store::debs::archive_name;
 use debmock_helper::protocol::{Area, Place};
@@ -30,6 +30,13 @@ impl Apt<'_> {
     /// [`ErrorKind::Package`] with dpkg's last words if a package cannot be installed;
     /// [`ErrorKind::Store`] if a file of the store is damaged.
     pub fn apply(&self, plan: &Plan, scope: &Scope) -> Result<()> {
+        if let Some(order) = plan.order.as_ref().filter(|_| !self.only_dpkg) {
+            self.log.line(scope, "Unpacking without apt and dpkg, configuring with dpkg")?;
+            match self.apply_natively(plan, order, scope)? {
+                None => return self.confirm(plan),
+                Some(why) => self.log.line(scope, format!("Left to apt and dpkg: {why}"))?,
+            }
+        }
         let set = self.link(&plan.install)?;
         let arguments = match &plan.task {
             Task::Dependencies(_) => self.exactly(plan),
@@ -64,7 +71,7 @@ impl Apt<'_> {
 
     /// Arguments that install and remove exactly what the plan says. What is new is marked as
     /// automatically installed: the package that asked for it exists only while apt resolves.
-    fn exactly(&self, plan: &Plan) -> Vec<String> {
+    pub(super) fn exactly(&self, plan: &Plan) -> Vec<String> {
         let mut arguments: Vec<String> =
             ["--mark-auto", "--allow-downgrades", "--purge", "install", "--"]
                 .map(str::to_owned)
@@ -85,21 +92,7 @@ impl Apt<'_> {
     fn link(&self, packages: &[Planned]) -> Result<LinkSet<'_>> {
         let mut files = Vec::new();
         for package in packages {
-            let path = self.debs.path(package.sha256);
-            let (found, _) =
-                Sha256::of_file(&path).doing(|| format!("cannot read {}", path.display()))?;
-            if found != package.sha256 {
-                // Away with it, so that the next run fetches it again.
-                let _ = std::fs::remove_file(&path);
-                return Err(Error::new(
-                    ErrorKind::Store,
-                    format!(
-                        "{} of the store is damaged: it has the SHA-256 {found}",
-                        path.display()
-                    ),
-                )
-                .with_hint("it was removed; run the command again"));
-            }
+            checked(self.debs, package)?;
             let name = archive_name(&package.name, &package.version, &package.architecture);
             files.push((name, package.sha256));
         }
@@ -121,7 +114,7 @@ impl Apt<'_> {
             Some(package) => Err(Error::new(
                 ErrorKind::Package,
                 format!(
-                    "apt-get succeeded, but {} {} is not installed",
+                    "installing succeeded, but {} {} is not installed",
                     package.name, package.version
                 ),
             )

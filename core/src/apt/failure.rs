@@ -104,25 +104,42 @@ fn text(lines: &[&str]) -> String {
 
 /// apt or dpkg failed while they changed the root.
 pub(super) fn of_applying(doing: &str, log: &LogFile, exit: &Exit) -> Error {
-    let tail = log.tail(60);
-    // The first complaint is the cause, what follows are its consequences.
-    let start = tail.iter().position(|line| {
-        line.starts_with("dpkg: error") || line.starts_with("E: ") || line.contains("No space left")
-    });
-    let start = start.map_or(tail.len().saturating_sub(10), |start| start.saturating_sub(5));
-    let lines: Vec<&str> = tail[start..].iter().take(15).map(String::as_str).collect();
-    let misused: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("E: ")).collect();
+    let lines = last_words(log);
+    let misused: Vec<&str> =
+        lines.iter().map(String::as_str).filter(|line| line.starts_with("E: ")).collect();
     // With this status apt ends when it has done nothing.
     if exit.status == Some(100) && is_misuse(misused.iter().copied()) {
         return misuse(&format!("`{doing}` fails"), &misused);
     }
-    let full = lines.iter().any(|line| line.contains("No space left on device"));
-    let kind = if full { ErrorKind::NoSpace } else { ErrorKind::Package };
     let how = match (exit.status, exit.signal) {
         (_, Some(signal)) => format!("was ended by signal {signal}"),
         (status, _) => format!("failed with status {}", status.unwrap_or(-1)),
     };
-    let error = Error::new(kind, format!("apt-get {how} ({doing})"))
+    failed(format!("apt-get {how} ({doing})"), log)
+}
+
+/// dpkg or a script failed, which `what` says.
+pub(super) fn of_configuring(doing: &str, log: &LogFile, what: &Error) -> Error {
+    failed(format!("{what} ({doing})"), log)
+}
+
+/// The first complaint at the end of the log is the cause, what follows are its consequences.
+fn last_words(log: &LogFile) -> Vec<String> {
+    let mut tail = log.tail(60);
+    let start = tail.iter().position(|line| {
+        line.starts_with("dpkg: error") || line.starts_with("E: ") || line.contains("No space left")
+    });
+    let start = start.map_or(tail.len().saturating_sub(10), |start| start.saturating_sub(5));
+    let mut lines = tail.split_off(start);
+    lines.truncate(15);
+    lines
+}
+
+fn failed(what: String, log: &LogFile) -> Error {
+    let lines = last_words(log);
+    let full = lines.iter().any(|line| line.contains("No space left on device"));
+    let kind = if full { ErrorKind::NoSpace } else { ErrorKind::Package };
+    let error = Error::new(kind, what)
         .with_source(format!("its last words were\n  {}", lines.join("\n  ")));
     match (full, log.path()) {
         (true, _) => error.with_hint("free some space and run the command again"),

@@ -7,7 +7,8 @@
 //! belongs to the host process.
 
 use super::depends::BuildDependencies;
-use super::plan::{Planned, Removal};
+use super::order::Order;
+use super::plan::{Plan, Planned, Removal};
 use super::{Apt, setup};
 use crate::archive::checksum::{Hasher, Sha256};
 use crate::buildroot::Session;
@@ -32,11 +33,16 @@ const LARGEST: u64 = 128 * 1024 * 1024;
 /// The place of one answer.
 pub(super) struct Memory(PathBuf);
 
+/// What was answered.
 #[derive(Serialize, Deserialize)]
-struct Answer {
-    install: Vec<Planned>,
-    remove: Vec<Removal>,
+pub(super) struct Answer {
+    pub install: Vec<Planned>,
+    pub remove: Vec<Removal>,
+    pub order: Option<Order>,
 }
+
+/// Changes when an answer says more than before.
+const FORMAT: &[u8] = b"2";
 
 impl Memory {
     /// The place of the answer to `dependencies`; nothing if nothing is remembered.
@@ -47,6 +53,7 @@ impl Memory {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         };
+        add(FORMAT);
         add(apt.archive.digest.as_bytes());
         // The same index files may be reached at other places.
         add(crate::archive::state::sources_list(apt.archive).as_bytes());
@@ -77,14 +84,14 @@ impl Memory {
     }
 
     /// The answer, if there is one.
-    pub(super) fn recall(&self) -> Option<(Vec<Planned>, Vec<Removal>)> {
-        let answer: Answer = serde_json::from_slice(&std::fs::read(&self.0).ok()?).ok()?;
-        Some((answer.install, answer.remove))
+    pub(super) fn recall(&self) -> Option<Answer> {
+        serde_json::from_slice(&std::fs::read(&self.0).ok()?).ok()
     }
 
     /// Keeps an answer. That it cannot be written only costs time.
-    pub(super) fn remember(&self, install: &[Planned], remove: &[Removal]) {
-        let answer = Answer { install: install.to_vec(), remove: remove.to_vec() };
+    pub(super) fn remember(&self, plan: &Plan) {
+        let Plan { install, remove, order, .. } = plan.clone();
+        let answer = Answer { install, remove, order };
         let write = || -> Option<()> {
             let folder = self.0.parent()?;
             std::fs::create_dir_all(folder).ok()?;

@@ -2,6 +2,7 @@
 
 use super::depends::{BuildDependencies, DUMMY};
 use super::memory::Memory;
+use super::order::Order;
 use super::{Apt, failure, setup};
 use crate::archive::uri;
 use crate::error::{Error, ErrorKind, Result};
@@ -76,6 +77,8 @@ pub struct Plan {
     pub install: Vec<Planned>,
     /// What goes, sorted by name.
     pub remove: Vec<Removal>,
+    /// What apt would have dpkg do, if packages only come: then it can be done without apt.
+    pub order: Option<Order>,
 }
 
 impl Plan {
@@ -135,7 +138,8 @@ impl Apt<'_> {
     /// [`ErrorKind::Package`] if apt fails for another reason; [`ErrorKind::Archive`] if apt
     /// names a package that the verified index does not have.
     pub fn resolve(&self, task: &Task, scope: &Scope) -> Result<Plan> {
-        let mut plan = Plan { task: task.clone(), install: Vec::new(), remove: Vec::new() };
+        let mut plan =
+            Plan { task: task.clone(), install: Vec::new(), remove: Vec::new(), order: None };
         if let Task::Command(arguments) = task {
             let command = command_word(arguments).unwrap_or_default();
             if command == "build-dep" {
@@ -163,8 +167,9 @@ impl Apt<'_> {
             Task::Dependencies(dependencies) => Memory::of(self, dependencies)?,
             _ => None,
         };
-        if let Some((install, remove)) = memory.as_ref().and_then(Memory::recall) {
-            (plan.install, plan.remove) = (install, remove);
+        if let Some(answer) = memory.as_ref().and_then(Memory::recall) {
+            (plan.install, plan.remove) = (answer.install, answer.remove);
+            plan.order = answer.order;
             self.tell(&plan, scope)?;
             return Ok(plan);
         }
@@ -199,8 +204,9 @@ impl Apt<'_> {
         plan.remove = removals;
         plan.install.sort();
         plan.remove.sort();
+        plan.order = self.order(&ready, &plan, scope)?;
         if let Some(memory) = memory {
-            memory.remember(&plan.install, &plan.remove);
+            memory.remember(&plan);
         }
         self.tell(&plan, scope)?;
         Ok(plan)

@@ -25,7 +25,13 @@ impl<'a> Progress<'a> {
     }
 
     pub(super) fn line(&mut self, line: &str) {
-        let Some((action, name)) = read(line.trim_end()) else { return };
+        if let Some((action, name)) = read(line.trim_end()) {
+            self.tell(action, name);
+        }
+    }
+
+    /// Something happened to a package, if it is one of the plan.
+    pub(super) fn tell(&mut self, action: PackageAction, name: &str) {
         let Some((name, version, architecture)) = self.known(action, name) else { return };
         let (name, version) = (name.to_owned(), version.to_owned());
         let architecture = architecture.to_owned();
@@ -98,6 +104,7 @@ mod tests {
             task: Task::Upgrade,
             install: vec![comes("a", "amd64"), comes("a", "i386"), comes("b", "all")],
             remove: vec![goes("c"), goes("d:i386")],
+            order: None,
         };
         let mut told = Vec::new();
         run(

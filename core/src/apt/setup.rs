@@ -87,6 +87,17 @@ impl<'a> Ready<'a> {
         self.apt.session.attach(place, &format!("{FOLDER}/archives"))
     }
 
+    /// Lists apt's settings, ours included.
+    pub(super) fn apt_config(
+        &self,
+        scope: &Scope,
+        sink: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Exit> {
+        let config = format!("-c={FOLDER}/apt.conf");
+        let run = self.apt.run(&["apt-config", &config, "dump"]);
+        self.apt.session.run(&run, scope, sink).map_err(broken)
+    }
+
     /// Runs apt-get with our settings.
     pub(super) fn apt_get(
         &self,

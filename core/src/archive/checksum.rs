@@ -22,7 +22,11 @@ impl Sha256 {
 
     /// The hash and the length of a file.
     pub fn of_file(path: &Path) -> io::Result<(Self, u64)> {
-        let mut file = std::fs::File::open(path)?;
+        Self::of_reader(std::fs::File::open(path)?)
+    }
+
+    /// The hash and the length of what can be read.
+    pub fn of_reader(mut file: impl Read) -> io::Result<(Self, u64)> {
         let mut hasher = Hasher::new();
         let mut buffer = vec![0; 128 * 1024];
         let mut length = 0;

@@ -1,0 +1,192 @@
+//! Packages into a root without apt: unpacked by the helper, configured by the root's dpkg.
+
+use super::order::{Order, Step};
+use super::progress::Progress;
+use super::{Apt, Plan, Planned, failure};
+use crate::archive::checksum::Sha256;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::event::PackageAction;
+use crate::operation::Scope;
+use crate::state::LogFile;
+use crate::store::debs::Debs;
+use debmock_helper::protocol::{
+    ApplyPlan, ApplyStep, Channel, Control, Job, Reply, encode, unexpected,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+impl Apt<'_> {
+    /// Carries out `plan` in this order. The reason, if dpkg has to do all of it.
+    pub(super) fn apply_natively(
+        &self,
+        plan: &Plan,
+        order: &Order,
+        scope: &Scope,
+    ) -> Result<Option<String>> {
+        let message = self.message(plan, order);
+        let doing = || "cannot prepare the plan".to_owned();
+        let mut file = File::from(memfd_create("debmock-plan", MemfdFlags::CLOEXEC).doing(doing)?);
+        file.write_all(&encode(&message)?).doing(doing)?;
+        file.seek(SeekFrom::Start(0)).doing(doing)?;
+        let (output, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
+        let theirs = OwnedFd::from(theirs);
+        // As for every program whose output is read: it may open `/dev/stderr`.
+        rustix::fs::fchmod(&theirs, rustix::fs::Mode::from(0o666))
+            .doing(|| "cannot prepare a pipe".into())?;
+        let channel = self.session.job(Job::Apply, &[file.as_fd(), theirs.as_fd()])?;
+        drop(theirs);
+        let progress = Mutex::new(Progress::new(plan, scope));
+        let (ended, log, debs) = (AtomicBool::new(false), self.log, self.debs);
+        let (followed, sent, read) = std::thread::scope(|threads| {
+            let output = File::from(OwnedFd::from(output));
+            let reader = threads.spawn(|| read_log(output, log, &progress, &ended, scope));
+            let sender = threads.spawn(|| {
+                let sent = send(&plan.install, debs, &channel);
+                if sent.is_err() {
+                    // The other side waits for packages; this tells it that none will come.
+                    let _ = channel.abandon();
+                }
+                sent
+            });
+            let followed = follow(&channel, &progress, scope);
+            if followed.is_err() {
+                let _ = channel.abandon();
+            }
+            let sent = sender.join().unwrap_or_else(|_| Err(panicked()));
+            ended.store(true, Ordering::Relaxed);
+            (followed, sent, reader.join().unwrap_or_else(|_| Err(panicked())))
+        });
+        // A package that is damaged is the reason for whatever else went wrong.
+        if let Err(error) = sent
+            && error.kind() == ErrorKind::Store
+        {
+            return Err(error);
+        }
+        let declined = followed.map_err(|error| match error.kind() {
+            ErrorKind::Exec => failure::of_configuring(&plan.task.words(), self.log, &error),
+            ErrorKind::Buildroot => error.with_kind(ErrorKind::Package),
+            _ => error,
+        })?;
+        read.map(|()| declined)
+    }
+
+    fn message(&self, plan: &Plan, order: &Order) -> ApplyPlan {
+        let find = |name: &String| plan.install.iter().find(|one| one.name == *name);
+        let identity =
+            |one: &Planned| (one.name.clone(), one.version.clone(), one.architecture.clone());
+        let step = |step: &Step| match step {
+            Step::Unpack(names) => {
+                ApplyStep::Unpack(names.iter().filter_map(find).map(identity).collect())
+            }
+            Step::Configure(names) => ApplyStep::Configure(names.clone()),
+        };
+        let automatic = plan.install.iter().filter(|one| !order.manual.contains(&one.name));
+        // apt knows no package that has no architecture.
+        let mark = |one: &Planned| (one.name.clone(), self.architecture().to_owned());
+        let run = self.run(&["dpkg"]).env("PATH", order.path.as_str());
+        let mut environment = run.environment;
+        let login =
+            [("HOME", "/root"), ("USER", "root"), ("LOGNAME", "root"), ("SHELL", "/bin/sh")];
+        environment.extend(login.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        ApplyPlan {
+            steps: order.steps.iter().map(step).collect(),
+            automatic: automatic.map(mark).collect(),
+            environment,
+            options: order.options.clone(),
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+        }
+    }
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Unexpected, "debmock panicked; this is a bug of debmock")
+}
+
+/// The file of a package, hashed once more.
+pub(super) fn checked(debs: &Debs, package: &Planned) -> Result<File> {
+    let path = debs.path(package.sha256);
+    let doing = || format!("cannot read {}", path.display());
+    let mut file = File::open(&path).doing(doing)?;
+    let (found, _) = Sha256::of_reader(&mut file).doing(doing)?;
+    if found == package.sha256 {
+        file.seek(SeekFrom::Start(0)).doing(doing)?;
+        return Ok(file);
+    }
+    // Away with it, so that the next run fetches it again.
+    let _ = std::fs::remove_file(&path);
+    let what = format!("{} of the store is damaged: it has the SHA-256 {found}", path.display());
+    Err(Error::new(ErrorKind::Store, what).with_hint("it was removed; run the command again"))
+}
+
+/// Hands the packages over, the largest first: one that takes long should not be the last.
+fn send(packages: &[Planned], debs: &Debs, channel: &Channel) -> Result<()> {
+    let mut sorted: Vec<_> = packages.iter().collect();
+    sorted.sort_by_key(|package| std::cmp::Reverse(package.size));
+    for package in sorted {
+        let file = checked(debs, package)?;
+        let Planned { name, version, architecture, .. } = package.clone();
+        channel.send(&Control::Package { name, version, architecture }, &[file.as_fd()])?;
+    }
+    Ok(channel.control(&Control::End { epoch: 0 })?)
+}
+
+/// Turns what the helper tells into events, until it has ended.
+fn follow(
+    channel: &Channel,
+    progress: &Mutex<Progress<'_>>,
+    scope: &Scope,
+) -> Result<Option<String>> {
+    loop {
+        scope.check()?;
+        let Some((reply, _)) = channel.receive(Duration::from_millis(100))? else { continue };
+        match reply {
+            Reply::Unpacked { name, .. } => {
+                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                progress.tell(PackageAction::Unpacked, &name);
+            }
+            Reply::Done => return Ok(None),
+            Reply::Declined(why) => return Ok(Some(why)),
+            Reply::Failed(failure) => return Err(failure.into()),
+            other => return Err(unexpected(&other).into()),
+        }
+    }
+}
+
+/// What the root's programs print, until the job has ended: a daemon that a script started may
+/// hold the other side for longer.
+fn read_log(
+    output: File,
+    log: &LogFile,
+    progress: &Mutex<Progress<'_>>,
+    ended: &AtomicBool,
+    scope: &Scope,
+) -> Result<()> {
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    loop {
+        if reader.buffer().is_empty() {
+            let over = ended.load(Ordering::Relaxed);
+            let wait = Timespec { tv_sec: 0, tv_nsec: if over { 0 } else { 50_000_000 } };
+            let mut set = [PollFd::new(reader.get_ref(), PollFlags::IN)];
+            match poll(&mut set, Some(&wait)) {
+                Ok(0) if over => return Ok(()),
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                _ => {}
+            }
+        }
+        line.clear();
+        match reader.by_ref().take(1 << 16).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return Ok(()),
+            Ok(_) => {}
+        }
+        log.line(scope, &line)?;
+        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.line(&String::from_utf8_lossy(&line));
+    }
+}
