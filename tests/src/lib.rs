@@ -20,6 +20,7 @@ pub mod compression;
 pub mod deb;
 pub mod drive;
 pub mod dsc;
+pub mod install;
 pub mod key;
 pub mod kill;
 pub mod machine;

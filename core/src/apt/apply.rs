@@ -30,7 +30,7 @@ impl Apt<'_> {
     /// [`ErrorKind::Package`] with dpkg's last words if a package cannot be installed;
     /// [`ErrorKind::Store`] if a file of the store is damaged.
     pub fn apply(&self, plan: &Plan, scope: &Scope) -> Result<()> {
-        if let Some(order) = plan.order.as_ref().filter(|_| !self.only_dpkg) {
+        if let Some(order) = &plan.order {
             self.log.line(scope, "Unpacking without apt and dpkg, configuring with dpkg")?;
             match self.apply_natively(plan, order, scope)? {
                 None => return self.confirm(plan),

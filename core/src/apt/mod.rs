@@ -55,7 +55,6 @@ pub struct Apt<'a> {
     packages: OnceLock<Packages>,
     source_date_epoch: Option<u64>,
     plans: Option<PathBuf>,
-    only_dpkg: bool,
 }
 
 impl<'a> Apt<'a> {
@@ -79,7 +78,6 @@ impl<'a> Apt<'a> {
             packages,
             source_date_epoch: None,
             plans: None,
-            only_dpkg: false,
         }
     }
 
@@ -102,14 +100,6 @@ impl<'a> Apt<'a> {
     #[must_use]
     pub fn remember_in(mut self, plans: Option<&Path>) -> Self {
         self.plans = plans.map(Path::to_owned);
-        self
-    }
-
-    /// Lets apt and dpkg unpack everything, also where the result is known to be the same without
-    /// them: what it is compared with.
-    #[must_use]
-    pub fn only_by_dpkg(mut self, only: bool) -> Self {
-        self.only_dpkg = only;
         self
     }
 

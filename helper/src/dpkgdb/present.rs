@@ -178,9 +178,12 @@ impl Present {
             return stands(format!("{name} has conffiles that go"));
         }
         let preinst = unpacked.control.file("preinst").map_or(&b""[..], |file| &file.data);
-        for word in ["dpkg-divert", "dpkg-statoverride"] {
-            if preinst.windows(word.len()).any(|part| part == word.as_bytes()) {
-                return stands(format!("preinst of {name} calls {word}"));
+        let lines = preinst.split(|&b| b == b'\n');
+        for line in lines.filter(|line| !line.trim_ascii_start().starts_with(b"#")) {
+            for word in ["dpkg-divert", "dpkg-statoverride"] {
+                if line.windows(word.len()).any(|part| part == word.as_bytes()) {
+                    return stands(format!("preinst of {name} calls {word}"));
+                }
             }
         }
         Ok(())

@@ -1,0 +1,75 @@
+//! Packages brought into a root in two ways: as debmock does it, and by apt-get itself.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::machine::run;
+use crate::manifest::{Difference, Manifest};
+
+/// What debmock logs where it leaves everything to apt and dpkg.
+pub const LEFT: &str = "Left to apt and dpkg: ";
+/// What it logs before it does not.
+pub const NATIVE: &str = "Unpacking without apt and dpkg";
+
+/// Paths whose content is made of chance, of the time or of what else apt did, with the reason.
+const VARYING: &[(&str, &str)] = &[
+    ("etc/machine-id", "random"),
+    ("var/lib/dbus/machine-id", "random"),
+    ("etc/ssh/ssh_host_", "random"),
+    ("etc/ssl/certs/ssl-cert-snakeoil.pem", "random"),
+    ("etc/ssl/private/ssl-cert-snakeoil.key", "random"),
+    ("etc/ssl/certs/java/cacerts", "has the time"),
+    ("var/cache/ldconfig/aux-cache", "has the times of files"),
+    ("var/lib/dpkg/status-old", "what dpkg had before its last write"),
+    ("var/log/", "what was done when"),
+];
+
+/// Fails unless `packages` make the same of a root as `apt-get install` makes of another one; only
+/// times and [`VARYING`] may differ. `call` gives a call of debmock for the root of that name. What
+/// debmock logged.
+pub fn assert_same_as_apt(
+    folder: &Path,
+    call: &dyn Fn(&str) -> Command,
+    name: &str,
+    packages: &[&str],
+) -> String {
+    let (ours, theirs) = (format!("{name}-ours"), format!("{name}-apt"));
+    let output = call(&ours)
+        .args(["--json", "install"])
+        .args(packages)
+        .output()
+        .unwrap_or_else(|e| panic!("cannot run debmock: {e}"));
+    let log = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{packages:?} cannot be installed:\n{log}\n{errors}");
+    run(call(&theirs).args(["apt-cmd", "--", "install"]).args(packages));
+    let (ours, theirs) = (manifest(folder, call, &ours), manifest(folder, call, &theirs));
+    let found: Vec<_> = theirs.differences(&ours).into_iter().filter(is_unexpected).collect();
+    let shown: Vec<_> = found.iter().take(40).map(ToString::to_string).collect();
+    assert!(
+        found.is_empty(),
+        "with {packages:?} the root differs from that of apt-get in {} paths (first apt-get's):\n{}",
+        found.len(),
+        shown.join("\n")
+    );
+    log
+}
+
+fn is_unexpected(one: &Difference) -> bool {
+    let varies = VARYING.iter().any(|(path, _)| one.path.starts_with(path));
+    let contents = one.fields.iter().all(|field| ["mtime", "size", "content"].contains(field));
+    let is_log = one.path.starts_with("var/log/");
+    let times = one.fields.iter().all(|field| *field == "mtime");
+    !(times || varies && (contents || is_log))
+}
+
+fn manifest(folder: &Path, call: &dyn Fn(&str) -> Command, name: &str) -> Manifest {
+    let path = folder.join(format!("{name}.tar"));
+    run(call(name).arg("export").arg(&path));
+    let file = fs::File::open(&path).unwrap_or_else(|e| panic!("cannot open {name}.tar: {e}"));
+    let manifest = Manifest::of_tar(std::io::BufReader::with_capacity(1 << 20, file))
+        .unwrap_or_else(|e| panic!("cannot read {name}.tar: {e}"));
+    let _ = fs::remove_file(path);
+    manifest
+}

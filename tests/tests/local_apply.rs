@@ -1,0 +1,124 @@
+//! Packages that come new into a root, on the tiny distribution: unpacked natively where the
+//! result is that of apt and dpkg, and left to them where it might not be.
+
+use std::process::Command;
+
+use debmock_tests::deb::Deb;
+use debmock_tests::install::{LEFT, NATIVE, assert_same_as_apt};
+use debmock_tests::machine::{Skip, run};
+use debmock_tests::or_skip;
+use debmock_tests::rig::{Rig, said, tiny_archive};
+
+/// Says what dpkg knows while a script runs.
+fn witness(script: &str) -> String {
+    format!(
+        "#!/bin/sh\necho \"$DPKG_MAINTSCRIPT_PACKAGE {script} $*\" >> /var/lib/witness\n\
+         dpkg-query -W -f '${{Package}} ${{Status}}\\n' >> /var/lib/witness\n"
+    )
+}
+
+fn deb(name: &str) -> Deb {
+    Deb::new(name, "1", "all")
+}
+
+fn rig() -> Result<Rig, Skip> {
+    let debs = [
+        deb("conf").conffile("/etc/conf.d/a", "a\n").conffile("/etc/conf.d/b", "b\n"),
+        deb("index")
+            .control_file("triggers", "interest /usr/share/index\ninterest-noawait built\n")
+            .dir("/usr/share/index", 0o755)
+            .script("postinst", &witness("postinst")),
+        deb("indexed")
+            .field("Depends", "index, links")
+            .control_file("triggers", "activate built\n")
+            .file("/usr/share/index/indexed", 0o644, "x")
+            .script("preinst", &witness("preinst"))
+            .script("postinst", &witness("postinst")),
+        deb("early")
+            .script("preinst", &witness("preinst"))
+            .script("postinst", &witness("postinst")),
+        deb("late")
+            .field("Pre-Depends", "early")
+            .file("/usr/share/late/x", 0o640, "late")
+            .script("preinst", &witness("preinst")),
+        deb("links")
+            .dir("/usr/share/late", 0o755)
+            .file("/usr/share/links/one", 0o4755, "one")
+            .hardlink("/usr/share/links/two", "/usr/share/links/one")
+            .symlink("/usr/share/links/three", "one"),
+        deb("first").file("/opt/same", 0o644, "first"),
+        deb("second").field("Replaces", "first").file("/opt/same", 0o644, "second"),
+        deb("stray").file("/opt/stray", 0o644, "packaged"),
+        deb("diverts").script(
+            "preinst",
+            "#!/bin/sh\ndpkg-divert --package diverts --divert /opt/other --rename --add /opt/d\n",
+        ),
+    ];
+    let archive = debs
+        .iter()
+        .try_fold(tiny_archive()?, |archive, deb| Ok::<_, Skip>(archive.deb(deb.build())))?;
+    Rig::new(&archive)
+}
+
+fn call(rig: &Rig, name: &str) -> Command {
+    rig.program(&["--uniqueext", name])
+}
+
+#[test]
+fn what_comes_new_is_as_apt_installs_it() {
+    let rig = or_skip!(rig());
+    let same = |name: &str, packages: &[&str]| {
+        assert_same_as_apt(&rig.area.work(), &|root: &str| call(&rig, root), name, packages)
+    };
+    let log = same("a", &["conf", "indexed", "late"]);
+    assert!(log.contains(NATIVE) && !log.contains(LEFT), "{log}");
+    // again, into a root that has them
+    let log = same("a", &["first", "second", "conf"]);
+    assert!(!log.contains(NATIVE), "a mark may change, which only apt knows: {log}");
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn what_may_differ_is_left_to_apt_and_dpkg() {
+    let rig = or_skip!(rig());
+    let same = |name: &str, packages: &[&str]| {
+        assert_same_as_apt(&rig.area.work(), &|root: &str| call(&rig, root), name, packages)
+    };
+    let prepare = |name: &str, script: &str| {
+        for root in ["ours", "apt"] {
+            let root = format!("{name}-{root}");
+            run(call(&rig, &root).args(["chroot", "--", "sh", "-c", script]));
+        }
+    };
+    prepare("stray", "mkdir -p /opt && echo mine > /opt/stray");
+    assert!(same("stray", &["stray", "links"]).contains(LEFT));
+    assert!(same("diverts", &["diverts"]).contains(LEFT));
+    prepare("moved", "dpkg-divert --local --divert /opt/x --add /opt/stray");
+    assert!(same("moved", &["stray"]).contains(LEFT));
+    prepare("mode", "dpkg-statoverride --add root root 0600 /opt/stray");
+    assert!(same("mode", &["stray"]).contains(LEFT));
+    prepare(
+        "config",
+        "mkdir -p /etc/dpkg/dpkg.cfg.d && echo path-exclude=/opt/* > /etc/dpkg/dpkg.cfg.d/x",
+    );
+    assert!(same("config", &["stray"]).contains(LEFT));
+    // what belongs to a package that is there, and which the new one replaces
+    for root in ["owned-ours", "owned-apt"] {
+        run(call(&rig, root).args(["install", "first"]));
+    }
+    assert!(same("owned", &["second"]).contains(LEFT));
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn a_script_that_fails_is_a_failed_package() {
+    let rig = or_skip!(Rig::new(
+        &or_skip!(tiny_archive())
+            .deb(deb("fails").script("postinst", "#!/bin/sh\necho no way\nexit 3\n").build())
+    ));
+    let went = said(rig.program(&["install", "fails"]));
+    assert_eq!(went.code, Some(debmock::ErrorKind::Package.exit_code().into()), "{}", went.text);
+    for words in ["no way", "dpkg: error", "status 3"] {
+        assert!(went.text.contains(words), "{words:?} is missing:\n{}", went.text);
+    }
+}
