@@ -43,10 +43,13 @@ fn rig() -> Result<Rig, Skip> {
             .script("preinst", &witness("preinst")),
         deb("links")
             .dir("/usr/share/late", 0o755)
-            .file("/usr/share/links/one", 0o4755, "one")
+            .file("/usr/share/links/one", 0o644, "one")
             .hardlink("/usr/share/links/two", "/usr/share/links/one")
             .symlink("/usr/share/links/three", "one"),
-        deb("first").file("/opt/same", 0o644, "first"),
+        deb("uneven")
+            .file("/usr/share/uneven/one", 0o4755, "one")
+            .hardlink("/usr/share/uneven/two", "/usr/share/uneven/one"),
+        deb("first").file("/opt/same", 0o644, "first").file("/opt/first", 0o644, "first"),
         deb("second").field("Replaces", "first").file("/opt/same", 0o644, "second"),
         deb("stray").file("/opt/stray", 0o644, "packaged"),
         deb("diverts").script(
@@ -92,6 +95,7 @@ fn what_may_differ_is_left_to_apt_and_dpkg() {
     };
     prepare("stray", "mkdir -p /opt && echo mine > /opt/stray");
     assert!(same("stray", &["stray", "links"]).contains(LEFT));
+    assert!(same("uneven", &["uneven"]).contains(LEFT));
     assert!(same("diverts", &["diverts"]).contains(LEFT));
     prepare("moved", "dpkg-divert --local --divert /opt/x --add /opt/stray");
     assert!(same("moved", &["stray"]).contains(LEFT));
@@ -102,6 +106,7 @@ fn what_may_differ_is_left_to_apt_and_dpkg() {
         "mkdir -p /etc/dpkg/dpkg.cfg.d && echo path-exclude=/opt/* > /etc/dpkg/dpkg.cfg.d/x",
     );
     assert!(same("config", &["stray"]).contains(LEFT));
+    assert!(same("replaced", &["first", "second"]).contains(LEFT));
     // what belongs to a package that is there, and which the new one replaces
     for root in ["owned-ours", "owned-apt"] {
         run(call(&rig, root).args(["install", "first"]));

@@ -98,7 +98,10 @@ pub fn unpack<'a>(
             if let Err(error) = check_complete(plan, &unpacked) {
                 return take_back(&unpacker).and(Err(error));
             }
-            present.reconcile(&unpacked).and_then(|()| agree(&unpacked))
+            present
+                .reconcile(&unpacked)
+                .and_then(|()| agree(&unpacked))
+                .and_then(|()| keep_all(&unpacker))
         }
     };
     match result {
@@ -116,8 +119,7 @@ pub fn unpack<'a>(
         database.add(one)?;
     }
     let order = order(plan);
-    let lost = unpacker.lost_paths();
-    let addition = database.join(unpacker.tree(), &lost, &order, present.interests())?;
+    let addition = database.join(unpacker.tree(), &order, present.interests())?;
     let dpkg = present.version("dpkg").unwrap_or("1.21.0");
     let programs = Programs::new(root, plan.environment.clone(), dpkg);
     Ok(Outcome::Done(Unconfigured { root, plan, addition, programs }))
@@ -177,6 +179,14 @@ fn agree(unpacked: &[Unpacked]) -> Result<(), Objection> {
     Ok(())
 }
 
+/// Of two packages that bring the same path, the order decides, and one that loses all its paths
+/// disappears.
+fn keep_all(unpacker: &Unpacker<'_>) -> Result<(), Objection> {
+    let Some((package, path)) = unpacker.lost_paths().into_iter().next() else { return Ok(()) };
+    let path = unpack::escaped(&path);
+    Err(Objection::Stands(format!("/{path} of {} is replaced by another package", package.name)))
+}
+
 /// Packages whose files are in the tree, and of which dpkg knows nothing yet.
 pub struct Unconfigured<'a> {
     root: BorrowedFd<'a>,
@@ -221,8 +231,13 @@ impl Unconfigured<'_> {
                 continue;
             }
             self.addition.reveal(at)?;
-            if let Some(summary) = self.addition.summary(at) {
-                self.programs.preinst(summary, runner)?;
+            self.addition.announce(at)?;
+            if let Some(summary) = self.addition.summary(at)
+                && let Err(error) = self.programs.preinst(summary, runner)
+            {
+                // apt would refuse to do anything while it is there.
+                self.addition.withdraw(at)?;
+                return Err(error);
             }
         }
         Ok(self.addition.reveal(range.end)?)

@@ -55,20 +55,58 @@ impl<'a> Addition<'a> {
         let new = self.known..count;
         self.known = count;
         self.write_triggers(new.clone())?;
+        let new: Vec<Stanza> =
+            self.packages[new].iter().map(|package| package.summary.stanza.clone()).collect();
+        self.write_status(&new)
+    }
+
+    /// Tells dpkg that it is about to unpack a package, as it is while `preinst` runs.
+    ///
+    /// # Errors
+    /// As [`Addition::reveal`].
+    pub(crate) fn announce(&self, at: usize) -> Result<(), Error> {
+        let Some(summary) = self.summary(at) else { return Ok(()) };
+        let mut stanza = Stanza::default();
+        stanza.push("Package", summary.identity.name.as_str());
+        stanza.push("Status", *b"install reinstreq half-installed");
+        for name in ["Priority", "Section", "Maintainer", "Architecture", "Description"] {
+            if let Some(value) = summary.stanza.get(name) {
+                stanza.push(name, value);
+            }
+        }
+        self.write_status(&[stanza])
+    }
+
+    /// Takes back what [`Addition::announce`] told.
+    ///
+    /// # Errors
+    /// As [`Addition::reveal`].
+    pub(crate) fn withdraw(&self, at: usize) -> Result<(), Error> {
+        let Some(summary) = self.summary(at) else { return Ok(()) };
+        let mut stanza = Stanza::default();
+        stanza.push("Package", summary.identity.name.as_str());
+        stanza.push("Status", *b"install ok not-installed");
+        self.write_status(&[stanza])
+    }
+
+    /// Adds paragraphs, in the place of those of the same names.
+    fn write_status(&self, new: &[Stanza]) -> Result<(), Error> {
         let text = read(self.root, STATUS)?;
         let damaged = |error: super::StanzaError| Error::Damaged {
             path: format!("/{STATUS}"),
             what: error.to_string(),
         };
         let mut stanzas = Stanza::parse(&text).map_err(damaged)?;
-        for package in &self.packages[new] {
-            let stanza = package.summary.stanza.clone();
+        for stanza in new {
             let name = stanza.text("Package").unwrap_or_default();
             // dpkg keeps them by name; the order in which it reads decides about ties later.
             let at = stanzas.partition_point(|one| one.text("Package").unwrap_or_default() < name);
-            stanzas.insert(at, stanza);
+            match stanzas.get_mut(at).filter(|one| one.text("Package") == Some(name)) {
+                Some(old) => *old = stanza.clone(),
+                None => stanzas.insert(at, stanza.clone()),
+            }
         }
-        let mut status = Vec::with_capacity(text.len() + 2000 * count);
+        let mut status = Vec::with_capacity(text.len() + 2000 * new.len());
         for stanza in &stanzas {
             stanza.write_to(&mut status);
             status.push(b'\n');

@@ -123,12 +123,11 @@ impl<'a> Database<'a> {
     pub(crate) fn join(
         self,
         tree: &Tree<'_>,
-        lost: &[(Identity, Vec<u8>)],
         order: &[Identity],
         interests: Vec<Interest>,
     ) -> Result<Addition<'a>, Error> {
         let packages = self.packages.into_inner().unwrap_or_else(PoisonError::into_inner);
-        write_lists(&self.info, &packages, tree, lost)?;
+        write_lists(&self.info, &packages, tree, &[])?;
         Ok(Addition::new(self.root, packages, order, interests))
     }
 }

@@ -159,6 +159,9 @@ impl Present {
         if unpacked.foreign_owner {
             return stands(format!("{name} names owners who may have another number here"));
         }
+        if unpacked.uneven_links {
+            return stands(format!("{name} gives one file several modes or owners"));
+        }
         let directories: HashSet<&[u8]> =
             unpacked.directories.iter().map(|one| one.path.as_slice()).collect();
         let conffiles = unpacked.conffiles.iter().map(|one| &one.path);

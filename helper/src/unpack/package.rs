@@ -54,6 +54,8 @@ pub struct Unpacked {
     pub(crate) alias_links: Vec<Vec<u8>>,
     /// Somebody else than uid 0 to 99, whose names are the same everywhere, owns something of it.
     pub(crate) foreign_owner: bool,
+    /// A hard link has another mode or owner than what it names: dpkg would set these.
+    pub(crate) uneven_links: bool,
 }
 
 /// A directory that a package brings.
@@ -138,6 +140,7 @@ impl<'a> Unpacker<'a> {
             around: Vec::new(),
             alias_links: Vec::new(),
             foreign_owner: false,
+            uneven_links: false,
             bytes: 0,
         };
         let member = reader.data_member().to_owned();
@@ -148,7 +151,7 @@ impl<'a> Unpacker<'a> {
         }
         stream.finish().map_err(in_data)?;
         let Job { sums, files, directories, filled, symlinks, .. } = job;
-        let Job { alias_links, foreign_owner, bytes, .. } = job;
+        let Job { alias_links, foreign_owner, uneven_links, bytes, .. } = job;
         let control = reader.finish()?;
         Ok(Unpacked {
             control,
@@ -161,6 +164,7 @@ impl<'a> Unpacker<'a> {
             symlinks,
             alias_links,
             foreign_owner,
+            uneven_links,
         })
     }
 }
@@ -189,6 +193,7 @@ struct Job<'t, 'a> {
     around: Vec<Vec<u8>>,
     alias_links: Vec<Vec<u8>>,
     foreign_owner: bool,
+    uneven_links: bool,
     bytes: u64,
 }
 
@@ -272,7 +277,12 @@ impl Job<'_, '_> {
                     placed
                 }
             }
-            Kind::HardLink => self.hard_link(&path, &target, &first.unwrap_or_default())?,
+            Kind::HardLink => {
+                let placed = self.hard_link(&path, &target, &first.unwrap_or_default())?;
+                self.uneven_links |=
+                    self.placer.access(&target)? != (entry.mode, entry.uid, entry.gid);
+                placed
+            }
             Kind::Fifo => self.placer.fifo(&target, entry)?,
             // Both returned above.
             Kind::Directory | Kind::CharDevice | Kind::BlockDevice => Placed::New,

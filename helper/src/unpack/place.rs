@@ -320,6 +320,15 @@ impl<'t, 'a> Placer<'t, 'a> {
         }
     }
 
+    /// Mode, owner and group of what is at `path`, without following it.
+    pub(crate) fn access(&mut self, path: &[u8]) -> Result<(u32, u32, u32), Problem> {
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        let stat = rustix::fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| Problem::io("look at the path", error))?;
+        Ok((stat.st_mode & 0o7777, stat.st_uid, stat.st_gid))
+    }
+
     /// Removes what is at `path`, unless it is a directory with something in it.
     pub(crate) fn remove(&mut self, path: &[u8]) -> Result<(), Problem> {
         let kind = self.kind(path)?;
