@@ -70,7 +70,7 @@ fn every_package_is_as_apt_installs_it() {
     or_skip!(machine::mirror());
     let area = Area::new();
     let call = |name: &str| {
-        let mut command = root::debmock(&area, "bookworm");
+        let mut command = root::debmock_talking(&area, "bookworm");
         command.args(["--uniqueext", name]);
         command
     };

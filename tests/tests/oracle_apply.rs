@@ -22,7 +22,7 @@ fn packages_with_difficult_scripts_are_as_apt_installs_them() {
     let area = Area::new();
     for (number, (packages, reason)) in GROUPS.iter().enumerate() {
         let call = |name: &str| {
-            let mut command = root::debmock(&area, "bookworm");
+            let mut command = root::debmock_talking(&area, "bookworm");
             command.args(["--uniqueext", name]);
             command
         };
