@@ -33,8 +33,11 @@ def test_communicate_writes_and_reads_at_once(session: debmock.Session) -> None:
     assert process.communicate(many)[0] == many[:1]
     mixed = session.popen("echo a; echo b >&2", stdout=PIPE, stderr=STDOUT, text=True)
     assert mixed.communicate() == ("a\nb\n", None)
+    late = session.popen(["sleep", "60"], stdout=PIPE)
     with pytest.raises(debmock.TimeoutError):
-        session.popen(["sleep", "60"], stdout=PIPE).communicate(timeout=0.1)
+        late.communicate(timeout=0.1)
+    assert late.poll() is None
+    late.close()
 
 
 def test_what_goes_on_in_the_background_is_not_waited_for(session: debmock.Session) -> None:
