@@ -18,8 +18,9 @@ def test_every_kind_of_the_library_has_its_class() -> None:
     assert {number: name.upper() for number, name, _, _ in rows} == {
         kind.value: kind.name for kind in debmock.ErrorKind
     }
-    for number, _, class_name, _ in rows:
+    for number, _, class_name, exit_code in rows:
         cls = getattr(debmock, class_name)
+        assert cls("").exit_code == exit_code
         assert issubclass(cls, debmock.Error)
         assert cls.kind == number
         assert _error.CLASSES[number] is cls

@@ -8,6 +8,7 @@ import re
 import select
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,13 @@ def test_a_started_operation_gives_its_events_and_its_result(
         assert operation.result() is result
     assert "building" in lines
     assert result.status is debmock.Status.SUCCESSFUL
+
+
+def test_several_threads_get_the_same_result(root: debmock.Buildroot, tmp_path: Path) -> None:
+    operation = root.start_rebuild("good", resultdir=tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: operation.result(), range(4)))
+    assert all(result is results[0] for result in results)
 
 
 def test_an_operation_that_fails_raises_each_time(

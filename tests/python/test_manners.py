@@ -17,7 +17,7 @@ import pytest
         (("-X", "faulthandler"), ("ignore-sigchld",)),
         # Forking with threads is what is asked for here.
         (("-X", "dev", "-W", "ignore::DeprecationWarning"), ("ignore-sigchld", "forks")),
-        ((), ("forks",)),
+        (("-W", "ignore::DeprecationWarning"), ("forks",)),
     ],
     ids=["plain", "dev", "ignored-sigchld", "ignored-sigchld-forks", "forks"],
 )

@@ -75,6 +75,8 @@ def test_options_reach_the_build(root: debmock.Buildroot, tmp_path: Path) -> Non
         cleanup_after=debmock.CleanupAfter.NEVER,
     )
     assert result.build_options == "parallel=3 nocheck"
+    own = root.rebuild("good", resultdir=tmp_path, own_directory=True)
+    assert own.resultdir == tmp_path / "good_1.0"
     assert result.profiles == ("stage1", "nocheck")
 
 
