@@ -78,9 +78,7 @@ class Work:
         """Starts :meth:`remove`."""
         return Operation(self._calls.remove(packages), cancel)
 
-    def update(
-        self, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
-    ) -> Plan:
+    def update(self, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None) -> Plan:
         """Brings every package to the version that the archive offers now. What came and went.
 
         Raises as :meth:`install`.
@@ -272,9 +270,7 @@ class Buildroot(Work):
     def __repr__(self) -> str:
         return f"<debmock.Buildroot {self.name!r}>"
 
-    def init(
-        self, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
-    ) -> None:
+    def init(self, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None) -> None:
         """Makes the buildroot unless it exists: resolves and makes its base layer. Waits for other
         processes that use it, as long as the config says.
 
@@ -287,9 +283,7 @@ class Buildroot(Work):
         """Starts :meth:`init`."""
         return Operation(self._calls.init(), cancel)
 
-    def clean(
-        self, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
-    ) -> None:
+    def clean(self, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None) -> None:
         """Removes what was changed since the base, which is chosen anew at the next use unless it
         was imported.
 
@@ -355,9 +349,7 @@ class Buildroot(Work):
         cancel: CancelToken | None = None,
     ) -> Operation[None]:
         """Starts :meth:`export`."""
-        return Operation(
-            self._calls.export(file, compression, level, source_date_epoch), cancel
-        )
+        return Operation(self._calls.export(file, compression, level, source_date_epoch), cancel)
 
     def import_(
         self,
@@ -374,9 +366,7 @@ class Buildroot(Work):
         """
         self._calls.import_(file).wait(on_event, cancel)
 
-    def start_import(
-        self, file: StrPath, *, cancel: CancelToken | None = None
-    ) -> Operation[None]:
+    def start_import(self, file: StrPath, *, cancel: CancelToken | None = None) -> Operation[None]:
         """Starts :meth:`import_`."""
         return Operation(self._calls.import_(file), cancel)
 
@@ -419,5 +409,3 @@ class Buildroot(Work):
         from ._session import Session
 
         return Session(self, native)
-
-

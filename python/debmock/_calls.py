@@ -141,6 +141,4 @@ def configs() -> Call[tuple[KnownConfig, ...]]:
 def doctor(config: Config | None, helper: StrPath | None) -> Call[Diagnosis]:
     """What this machine can do."""
     native = None if config is None else config._native
-    return Call(
-        lambda cancel: _native.start_doctor(native, helper, cancel), Diagnosis.from_native
-    )
+    return Call(lambda cancel: _native.start_doctor(native, helper, cancel), Diagnosis.from_native)

@@ -9,11 +9,11 @@ from ._typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any, Union
+    from typing import Any
 
     #: Settings that come over everything else: ``KEY=VALUE`` strings, as the command line has
     #: them, or a mapping of dotted keys.
-    Overrides = Union[Iterable[str], Mapping[str, Any]]
+    Overrides = Iterable[str] | Mapping[str, Any]
 
 
 class Setting(Record):

@@ -301,7 +301,9 @@ def _words(cmd: object) -> str:
 CLASSES: dict[int, type[Error]] = {
     cls.kind.value: cls
     for cls in list(globals().values())
-    if isinstance(cls, type) and issubclass(cls, Error) and cls not in (Error, CommandError, _System)
+    if isinstance(cls, type)
+    and issubclass(cls, Error)
+    and cls not in (Error, CommandError, _System)
 }
 
 

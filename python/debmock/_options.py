@@ -10,16 +10,16 @@ from ._typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
-    from typing import Any, TypedDict, Union
+    from typing import Any, TypedDict
 
     from ._choice import CleanupAfter
 
     #: A path of the host.
-    StrPath = Union[str, os.PathLike[str]]
+    StrPath = str | os.PathLike[str]
     #: A duration: seconds, or a ``timedelta``.
-    Duration = Union[float, timedelta]
+    Duration = float | timedelta
     #: A program and its arguments; a string is a line for ``/bin/sh``, ``None`` a login shell.
-    Argv = Union[Sequence[Union[str, bytes, os.PathLike[str]]], str, None]
+    Argv = Sequence[str | bytes | os.PathLike[str]] | str | None
 
     class BuildOptions(TypedDict, total=False):
         """Options of :meth:`Buildroot.rebuild` and :meth:`Buildroot.installdeps`. What is not

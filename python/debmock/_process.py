@@ -13,13 +13,13 @@ from ._typing import TYPE_CHECKING, Generic, Output
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
-    from typing import IO, Any, Union
+    from typing import IO, Any
 
     from . import _native
     from ._options import Argv, Duration, ProgramOptions
 
-    #: A stream of a program: ``None`` or ``DEVNULL``, ``PIPE``, ``STDOUT``, a descriptor, or a file.
-    Stream = Union[int, IO[Any], None]
+    #: A stream of a program: ``None`` or ``DEVNULL``, ``PIPE``, ``STDOUT``, a descriptor, a file.
+    Stream = int | IO[Any] | None
 
 
 class Completed(Record, Generic[Output]):
@@ -160,7 +160,16 @@ class Process(Generic[Output]):
     In a forked child every call raises :class:`ForkedError`.
     """
 
-    __slots__ = ("__weakref__", "_native", "args", "stderr", "stdin", "stdout", "terminal", "returncode")
+    __slots__ = (
+        "__weakref__",
+        "_native",
+        "args",
+        "stderr",
+        "stdin",
+        "stdout",
+        "terminal",
+        "returncode",
+    )
 
     def __init__(
         self, argv: Argv, native: _native.Process, ours: Mapping[int, int], text: bool

@@ -304,9 +304,7 @@ class Listing(Record):
         return cls(
             buildroots=tuple(_pick(ListedBuildroot, entry) for entry in told["buildroots"]),
             layers=tuple(
-                ListedLayer(
-                    key=entry["key"], bytes=entry["bytes"], used_by=tuple(entry["used_by"])
-                )
+                ListedLayer(key=entry["key"], bytes=entry["bytes"], used_by=tuple(entry["used_by"]))
                 for entry in told["layers"]
             ),
             debs=told["debs"],

@@ -94,9 +94,7 @@ def test_cancelling_a_task_stops_its_work_first(tiny, tmp_path: Path) -> None:
             if is_line(event):
                 begun.set()
 
-        task = asyncio.create_task(
-            root.rebuild("slow", resultdir=tmp_path / "slow", on_event=show)
-        )
+        task = asyncio.create_task(root.rebuild("slow", resultdir=tmp_path / "slow", on_event=show))
         await begun.wait()
         for _ in range(times):
             task.cancel()
@@ -159,9 +157,7 @@ def test_several_builds_at_once_and_several_waiters(tiny, tmp_path: Path) -> Non
         one, two = await asyncio.gather(operation.result(), operation.result())
         assert one is two
         failing = roots[1].start_rebuild("bad", resultdir=tmp_path / "shared2")
-        ended = await asyncio.gather(
-            failing.result(), failing.result(), return_exceptions=True
-        )
+        ended = await asyncio.gather(failing.result(), failing.result(), return_exceptions=True)
         assert all(isinstance(error, debmock.BuildError) for error in ended)
 
     run(work())

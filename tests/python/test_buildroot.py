@@ -46,9 +46,7 @@ def test_packages_come_and_go(root: debmock.Buildroot) -> None:
         root.install("greeting")
 
 
-def test_a_root_is_exported_and_imported(
-    tiny, root: debmock.Buildroot, tmp_path: Path
-) -> None:
+def test_a_root_is_exported_and_imported(tiny, root: debmock.Buildroot, tmp_path: Path) -> None:
     root.install(["greeting"])
     packed, plain = tmp_path / "root.tar.zst", tmp_path / "root.tar"
     root.export(packed, level=1, source_date_epoch=1_700_000_000)

@@ -23,9 +23,7 @@ def assert_usable(root: debmock.Buildroot, tmp_path: Path) -> None:
     assert result.status is debmock.Status.SUCCESSFUL
 
 
-def test_a_token_stops_a_build_from_another_thread(
-    root: debmock.Buildroot, tmp_path: Path
-) -> None:
+def test_a_token_stops_a_build_from_another_thread(root: debmock.Buildroot, tmp_path: Path) -> None:
     token = debmock.CancelToken()
     assert not token.cancelled
 
@@ -125,8 +123,17 @@ def test_eight_threads_each_drive_their_own_buildroot(tiny, tmp_path: Path) -> N
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(build, range(8)))
     assert {result.status for result in results} == {debmock.Status.SUCCESSFUL}
-    assert len({file.sha256 for result in results for file in result.outputs if
-                file.path.suffix == ".buildinfo"}) == 1
+    assert (
+        len(
+            {
+                file.sha256
+                for result in results
+                for file in result.outputs
+                if file.path.suffix == ".buildinfo"
+            }
+        )
+        == 1
+    )
 
 
 def test_many_threads_run_programs_in_one_session(session: debmock.Session) -> None:

@@ -86,9 +86,7 @@ def test_an_error_of_the_system_has_its_number(session: debmock.Session) -> None
         session.copy_in("/nonexistent/file", "/srv/")
 
 
-def test_a_result_directory_that_cannot_be_is_told(
-    root: debmock.Buildroot, tmp_path: Path
-) -> None:
+def test_a_result_directory_that_cannot_be_is_told(root: debmock.Buildroot, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(debmock.ResultDirError) as caught:

@@ -109,9 +109,7 @@ def test_a_callback_may_wait_for_the_result_itself(session: debmock.Session) -> 
     assert done.returncode == 0
 
 
-def test_an_operation_that_fails_raises_each_time(
-    root: debmock.Buildroot, tmp_path: Path
-) -> None:
+def test_an_operation_that_fails_raises_each_time(root: debmock.Buildroot, tmp_path: Path) -> None:
     operation = root.start_rebuild("bad", resultdir=tmp_path)
     for _ in range(2):
         with pytest.raises(debmock.BuildError) as caught:

@@ -75,7 +75,8 @@ def sync(root: debmock.Buildroot, session: debmock.Session) -> None:
     assert_type(session.run(["a"], text=True), debmock.Completed[str])
     assert_type(session.run(["a"], timeout=timedelta(1), cwd=Path("/")), debmock.Completed[bytes])
     assert_type(session.run(["a"], text=True).stdout, str | None)
-    assert_type(root.start_rebuild("a", resultdir="b", jobs=3), debmock.Operation[debmock.BuildResult])
+    operation = root.start_rebuild("a", resultdir="b", jobs=3)
+    assert_type(operation, debmock.Operation[debmock.BuildResult])
     assert_type(root.start_rebuild("a", resultdir="b").result().packages, tuple[Path, ...])
     assert_type(root.session(), debmock.Session)
     with root.session() as inner, inner.popen("a", text=True) as process:

@@ -1,6 +1,6 @@
 """A day's work, and what is different in this process afterwards.
 
-``manners.py CONFIG CACHE STATE FOLDER [ignore-sigchld] [forks]``: prints a line for each difference.
+``manners.py CONFIG CACHE STATE FOLDER [ignore-sigchld] [forks]`` prints a line for each difference.
 """
 
 from __future__ import annotations
