@@ -308,7 +308,7 @@
 #define DEBMOCK_RESULT_SESSION 4
 
 /**
- * What there is, as JSON only: debmock_list, debmock_configs.
+ * What there is, as JSON only: debmock_list, debmock_list_snapshots, debmock_configs.
  */
 #define DEBMOCK_RESULT_LIST 5
 
@@ -1297,6 +1297,80 @@ int32_t debmock_list(const struct debmock_buildroot *root,
 int32_t debmock_list_start(const struct debmock_buildroot *root,
                            struct debmock_operation **operation,
                            struct debmock_error **error);
+
+/**
+ * Keeps the root as it is now under a name. Makes the buildroot if it does not exist.
+ *
+ * Fails with DEBMOCK_ERR_BUSY while a session of this buildroot is open, with DEBMOCK_ERR_USAGE for
+ * a name that is taken or cannot be one.
+ */
+int32_t debmock_snapshot(const struct debmock_buildroot *root,
+                         const char *name,
+                         const struct debmock_watch *watch,
+                         struct debmock_error **error);
+
+/**
+ * Starts debmock_snapshot.
+ */
+int32_t debmock_snapshot_start(const struct debmock_buildroot *root,
+                               const char *name,
+                               struct debmock_operation **operation,
+                               struct debmock_error **error);
+
+/**
+ * Brings the root back to what it was when the snapshot was taken; what was changed since then is
+ * dropped, unless another snapshot has it.
+ *
+ * Fails with DEBMOCK_ERR_BUSY while a session of this buildroot is open, with DEBMOCK_ERR_USAGE if
+ * there is no such snapshot, with DEBMOCK_ERR_BUILDROOT if a machine that went down may have damaged
+ * it.
+ */
+int32_t debmock_rollback(const struct debmock_buildroot *root,
+                         const char *name,
+                         const struct debmock_watch *watch,
+                         struct debmock_error **error);
+
+/**
+ * Starts debmock_rollback.
+ */
+int32_t debmock_rollback_start(const struct debmock_buildroot *root,
+                               const char *name,
+                               struct debmock_operation **operation,
+                               struct debmock_error **error);
+
+/**
+ * Removes a snapshot. What the root or another snapshot stands on stays.
+ *
+ * Fails as debmock_rollback does.
+ */
+int32_t debmock_remove_snapshot(const struct debmock_buildroot *root,
+                                const char *name,
+                                const struct debmock_watch *watch,
+                                struct debmock_error **error);
+
+/**
+ * Starts debmock_remove_snapshot.
+ */
+int32_t debmock_remove_snapshot_start(const struct debmock_buildroot *root,
+                                      const char *name,
+                                      struct debmock_operation **operation,
+                                      struct debmock_error **error);
+
+/**
+ * The snapshots of the buildroot, oldest first: the JSON of the result has name and time of
+ * creation (seconds since 1970) of each. Takes no lock.
+ */
+int32_t debmock_list_snapshots(const struct debmock_buildroot *root,
+                               const struct debmock_watch *watch,
+                               struct debmock_result **result,
+                               struct debmock_error **error);
+
+/**
+ * Starts debmock_list_snapshots.
+ */
+int32_t debmock_list_snapshots_start(const struct debmock_buildroot *root,
+                                     struct debmock_operation **operation,
+                                     struct debmock_error **error);
 
 /**
  * Installs packages, each as apt takes them: NAME, NAME=VERSION, NAME/SUITE, NAME:ARCHITECTURE;

@@ -161,6 +161,23 @@ pub enum Command {
         /// A tar archive, plain or packed with gzip, xz or zstd
         file: PathBuf,
     },
+    /// Keeps the root as it is now under a name
+    Snapshot {
+        /// Name of the snapshot
+        name: String,
+    },
+    /// Brings the root back to what it was when a snapshot was taken
+    Rollback {
+        /// Name of the snapshot
+        name: String,
+    },
+    /// Removes a snapshot; the root stays as it is
+    RemoveSnapshot {
+        /// Name of the snapshot
+        name: String,
+    },
+    /// Lists the snapshots of the buildroot, oldest first
+    ListSnapshots,
     /// Lists configs, buildroots, layers and what they take
     List,
     /// Shows configs

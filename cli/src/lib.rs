@@ -82,14 +82,23 @@ where
     let screen = Screen::new(&host.streams, style);
     let mut call = Call { host, screen, global: arguments.global, ended_by: Cell::new(None) };
     let chroot = matches!(arguments.command, arguments::Command::Chroot { .. });
-    match command::carry_out(arguments.command, &mut call) {
+    let status = match command::carry_out(arguments.command, &mut call) {
         Ok(status) => status,
         Err(error) => {
             let status = call.status_of(&error, chroot);
             call.screen.failure(&error, status);
             status
         }
-    }
+    };
+    complete(&mut call.screen, status)
+}
+
+/// The exit status, which is no success if part of the output is missing.
+fn complete(screen: &mut Screen, status: u8) -> u8 {
+    let Some(error) = screen.lost() else { return status };
+    let status = if status == 0 { error.kind().exit_code() } else { status };
+    screen.failure(&error, status);
+    status
 }
 
 /// Says what is wrong with the arguments, or gives the help that was asked for.
@@ -98,8 +107,8 @@ fn refuse(error: &clap::Error, host: &Host, json: bool) -> u8 {
     match error.kind() {
         Clap::DisplayHelp | Clap::DisplayVersion => {
             let text = error.render();
-            let _ = screen.data(text.to_string().trim_end());
-            0
+            screen.data(text.to_string().trim_end());
+            complete(&mut screen, 0)
         }
         _ => {
             let status = ErrorKind::Usage.exit_code();

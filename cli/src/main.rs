@@ -15,8 +15,13 @@ fn main() -> ExitCode {
     }
     let streams = match Streams::of_process() {
         Ok(streams) => streams,
-        // There is nowhere to say it.
-        Err(_) => return ExitCode::from(1),
+        Err(error) => {
+            let why =
+                format!("error: cannot use the standard streams: {error}\nhint: `ulimit -n`\n");
+            // Where it cannot be said, nobody can be told.
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), why.as_bytes());
+            return ExitCode::from(1);
+        }
     };
     let host = Host {
         streams,

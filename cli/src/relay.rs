@@ -284,7 +284,9 @@ impl Outward {
                 // The command learns it as it would without us.
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => self.from = None,
                 Err(error) => {
-                    return Err(Error::io("cannot pass on the output of the command", error));
+                    // A full disk is that of whoever reads it, not ours.
+                    let message = "cannot pass on the output of the command";
+                    return Err(Error::new(ErrorKind::Io, message).with_source(error));
                 }
             },
             Err(error) if is_passing(&error) => {}

@@ -16,6 +16,7 @@ use crate::streams::Streams;
 use crate::words;
 use bar::Bar;
 use debmock::event::{Event, Log, What};
+use debmock::{Error, ErrorKind};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -39,6 +40,8 @@ pub struct Style {
 /// Shows events, data and failures.
 pub struct Screen {
     output: Option<File>,
+    /// Why standard output could not be written to.
+    lost: Option<io::Error>,
     messages: Option<File>,
     style: Style,
     terminal: bool,
@@ -59,6 +62,7 @@ impl Screen {
         let terminal = rustix::termios::isatty(streams.error.as_fd()) && !dumb;
         Screen {
             output: streams.output.try_clone().ok(),
+            lost: None,
             messages: streams.error.try_clone().ok(),
             style,
             terminal,
@@ -80,34 +84,39 @@ impl Screen {
         self.style.json
     }
 
-    /// A line of data.
-    ///
-    /// # Errors
-    /// What the system says; a reader that went away is no error.
-    pub fn data(&mut self, text: &str) -> io::Result<()> {
+    /// A line of data. Where it cannot be written, [`Screen::lost`] tells.
+    pub fn data(&mut self, text: &str) {
         let lines: Vec<String> = text.split('\n').map(harmless).collect();
-        self.put(&lines.join("\n"))
+        self.put(&lines.join("\n"));
     }
 
-    fn put(&mut self, text: &str) -> io::Result<()> {
+    fn put(&mut self, text: &str) {
         self.clear();
-        let Some(output) = &mut self.output else { return Ok(()) };
+        let Some(output) = &mut self.output else { return };
         // In one piece: somebody else may write to the same pipe.
-        match output.write_all(format!("{text}\n").as_bytes()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.output = None;
-                Ok(())
-            }
-            other => other,
+        if let Err(error) = output.write_all(format!("{text}\n").as_bytes()) {
+            self.output = None;
+            // A reader that went away has seen enough.
+            self.lost = Some(error).filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
         }
     }
 
-    /// A line of JSON on standard output.
-    ///
-    /// # Errors
-    /// As [`Screen::data`].
-    pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let text = serde_json::to_string(value)?;
+    /// The error if something of what was to go to standard output could not be written.
+    pub fn lost(&mut self) -> Option<Error> {
+        let error = self.lost.take()?;
+        let full = "cannot write to standard output: what is there is not all";
+        Some(Error::new(ErrorKind::Io, full).with_source(error))
+    }
+
+    /// A line of JSON on standard output. Where it cannot be written, [`Screen::lost`] tells.
+    pub fn json(&mut self, value: &impl Serialize) {
+        let text = match serde_json::to_string(value) {
+            Ok(text) => text,
+            Err(error) => {
+                self.lost.get_or_insert(error.into());
+                return;
+            }
+        };
         // JSON itself asks for escapes below U+0020 only; a terminal obeys others, too.
         let obeyed = |c: char| c.is_control() || turns_text(c);
         self.put(&text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
@@ -116,7 +125,7 @@ impl Screen {
                 false => text.push(c),
             }
             text
-        }))
+        }));
     }
 
     /// A message that is no event: shown unless `-q` or `--json` was given.
@@ -135,7 +144,7 @@ impl Screen {
             let value = serde_json::json!({
                 "schema": debmock::event::SCHEMA, "event": "warning", "message": message, "hint": hint,
             });
-            let _ = self.json(&value);
+            self.json(&value);
             return;
         }
         self.labelled("33;1", "warning:", message);
@@ -153,7 +162,7 @@ impl Screen {
         self.remember(&event.what);
         if self.style.json {
             if !self.style.quiet || matches!(event.what, What::LimitHit { .. }) {
-                let _ = self.json(event);
+                self.json(event);
             }
             return;
         }

@@ -51,6 +51,16 @@ fn wrong_usage_is_status_5_and_a_message() {
 }
 
 #[test]
+fn a_uniqueext_that_names_nothing_is_wrong_usage() {
+    for ext in ["", ".", "..", "-", "a/b", "../x", "a b"] {
+        let ext = format!("--uniqueext={ext}");
+        let (status, output, messages) = run(&["-r", "debian-bookworm", &ext, "clean"]);
+        assert_eq!((status, output.as_str()), (5, ""), "{ext} {messages}");
+        assert!(messages.contains("--uniqueext") && messages.contains("hint: "), "{messages}");
+    }
+}
+
+#[test]
 fn an_unknown_config_is_status_3_with_a_hint() {
     let (status, output, messages) = run(&["-r", "nosuch", "init"]);
     assert_eq!((status, output.as_str()), (3, ""));
@@ -90,4 +100,42 @@ fn failures_with_json_are_json_too() {
     assert_eq!(status, 3);
     assert_eq!(value["event"], "failed");
     assert_eq!(value["kind"], "config");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_status_1_and_a_message() {
+    for words in [
+        &["--help"][..],
+        &["--version"],
+        &["chroot", "--help"],
+        &["-r", "debian-bookworm", "config", "show"],
+        &["-r", "debian-bookworm", "--json", "config", "show"],
+    ] {
+        let file = || tempfile::tempfile().unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let streams = Streams { input: file(), output: full, error: file() };
+        let host = Host { streams, helper: None, cancel: CancelToken::new(), signals: None };
+        let status = debmock_cli::run(words, &host);
+        let mut messages = String::new();
+        let mut file = &host.streams.error;
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.read_to_string(&mut messages).unwrap();
+        assert_eq!(status, 1, "{words:?}");
+        assert!(messages.contains("cannot write to standard output"), "{words:?} {messages}");
+    }
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let file = || tempfile::tempfile().unwrap();
+    let streams = Streams::new(file().into(), writer.into(), file().into());
+    let host = Host { streams, helper: None, cancel: CancelToken::new(), signals: None };
+    assert_eq!(debmock_cli::run(["--help"], &host), 0);
+    let mut messages = String::new();
+    let mut file = &host.streams.error;
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_string(&mut messages).unwrap();
+    assert_eq!(messages, "");
 }

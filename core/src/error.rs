@@ -9,6 +9,10 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 
+/// What to do where a process may open no further file.
+const FEW_DESCRIPTORS: &str =
+    "debmock may open too few files at once: raise the limit, for example with `ulimit -n 1024`";
+
 /// The result of everything in this library that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -108,14 +112,19 @@ impl Error {
     }
 
     /// An operating-system error: `doing` says which operation on which path. A full device
-    /// becomes [`ErrorKind::NoSpace`], everything else [`ErrorKind::Io`].
+    /// becomes [`ErrorKind::NoSpace`], everything else [`ErrorKind::Io`]; where the user can do
+    /// something about it, a hint says what.
     pub fn io(doing: impl Into<String>, source: impl Into<std::io::Error>) -> Self {
         let source = source.into();
         let full = matches!(
             source.kind(),
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
         );
-        let error = if full {
+        // EMFILE and ENFILE, which std has no names for.
+        let descriptors = matches!(source.raw_os_error(), Some(23 | 24));
+        let error = if descriptors {
+            Error::new(ErrorKind::Io, doing).with_hint(FEW_DESCRIPTORS)
+        } else if full {
             Error::new(ErrorKind::NoSpace, doing)
                 .with_hint("free some space, for example with `debmock scrub layers` or `debmock scrub debs`, and run the command again")
         } else {
@@ -247,6 +256,13 @@ mod tests {
         let error = Error::io("cannot write x", std::io::Error::from_raw_os_error(28));
         assert_eq!(error.kind(), ErrorKind::NoSpace);
         assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn too_few_descriptors_have_a_hint() {
+        let error = Error::io("cannot open x", std::io::Error::from_raw_os_error(24));
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.hint().unwrap().contains("ulimit -n"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod rebuild;
 mod result;
 mod run;
 mod session;
+mod snapshot;
 mod status;
 mod text;
 

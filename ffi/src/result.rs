@@ -5,7 +5,7 @@ use crate::session::Session;
 use crate::text::{borrowed, c_path, c_string};
 use debmock::apt::Plan;
 use debmock::build::BuildResult;
-use debmock::buildroot::{Exit, Listing};
+use debmock::buildroot::{Exit, Listing, Snapshot};
 use debmock::config::Known;
 use debmock::host::Diagnosis;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub const DEBMOCK_RESULT_BUILD: u32 = 2;
 pub const DEBMOCK_RESULT_EXIT: u32 = 3;
 /// A session: debmock_session_open_start.
 pub const DEBMOCK_RESULT_SESSION: u32 = 4;
-/// What there is, as JSON only: debmock_list, debmock_configs.
+/// What there is, as JSON only: debmock_list, debmock_list_snapshots, debmock_configs.
 pub const DEBMOCK_RESULT_LIST: u32 = 5;
 /// What this machine can do: debmock_doctor.
 pub const DEBMOCK_RESULT_DOCTOR: u32 = 6;
@@ -113,6 +113,11 @@ impl Outcome {
 
     pub(crate) fn list(listing: &Listing) -> Self {
         Outcome::new(Kind::List, json!({"store": listing}))
+    }
+
+    pub(crate) fn snapshots(snapshots: &[Snapshot]) -> Self {
+        let snapshots: Vec<Value> = snapshots.iter().map(Snapshot::to_json).collect();
+        Outcome::new(Kind::List, json!({"snapshots": snapshots}))
     }
 
     pub(crate) fn configs(configs: &[Known]) -> Self {

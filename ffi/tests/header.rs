@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The files with the interface, in the order of the header.
-const FILES: [&str; 14] = [
+const FILES: [&str; 15] = [
     "status",
     "error",
     "cancel",
@@ -19,6 +19,7 @@ const FILES: [&str; 14] = [
     "operation",
     "buildroot",
     "lifecycle",
+    "snapshot",
     "packages",
     "rebuild",
     "session",

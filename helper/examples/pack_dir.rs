@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::sync::atomic::AtomicBool;
 
 use debmock_helper::pack::{ExportOptions, export};
 
@@ -12,13 +11,8 @@ fn main() {
     let [_, root, output, epoch] = arguments.as_slice() else {
         panic!("see the head of the source for the arguments")
     };
-    let cancel = AtomicBool::new(false);
-    let options = ExportOptions {
-        source_date_epoch: epoch.parse().unwrap(),
-        root: true,
-        exclude: &[],
-        cancel: &cancel,
-    };
+    let options =
+        ExportOptions { source_date_epoch: epoch.parse().unwrap(), root: true, exclude: &[] };
     let start = std::time::Instant::now();
     let root = File::open(root).unwrap();
     let bytes = export(root.as_fd(), File::create(output).unwrap(), options).unwrap();

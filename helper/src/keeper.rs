@@ -3,6 +3,7 @@
 //! It lays out the session's mounts, then waits: for requests from the host, for ends of its
 //! children, for the end of the host or of the helper. It never starts a thread, never executes
 //! another program (which would make it inspectable), and holds no descriptor of a host directory.
+//! It ends what runs before that fills the disk.
 //! When the host's socket closes, the host process dies (a forked child of it may still hold the
 //! socket) or the helper dies, it ends, and with it the whole pid namespace.
 
@@ -10,16 +11,19 @@ use crate::protocol::{
     Bytes, Command, Control, Doing, Exit, Failure, Mode, Open, Reply, Run, decode, encode,
 };
 use crate::sandbox::command::{Launch, launch};
+use crate::sandbox::floor::Floor;
 use crate::sandbox::{mounts, network};
 use crate::sys::process::{self, Fork, Usage};
 use crate::sys::socket;
 use crate::work;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// What the helper hands to a new keeper.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub struct Inherited {
     pub number: u32,
     /// Isolation mode.
     pub mode: Mode,
+    /// As in [`Open`].
+    pub linux32: bool,
 }
 
 /// A message from the helper to its keeper, with a detached mount and a reply socket.
@@ -56,6 +62,8 @@ struct Running {
     replies: OwnedFd,
     /// A command's end is told by the keeper; a job tells its own.
     is_command: bool,
+    /// Whether it may fill the disk.
+    writes: bool,
 }
 
 struct Keeper {
@@ -66,6 +74,8 @@ struct Keeper {
     /// The tree alone, without what is mounted in it: `/` of the keeper itself.
     bare: OwnedFd,
     running: Vec<Running>,
+    /// What must stay free on the disk while something runs that writes.
+    floor: Option<Floor>,
     /// Mounts of the store, by the targets that the host named.
     attached: Vec<(Bytes, OwnedFd)>,
 }
@@ -129,7 +139,8 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
     inherited.binds.clear();
     let opened = Reply::Opened { session: inherited.number, warnings };
     answer(&inherited.replies, &opened);
-    Ok(Keeper { inherited, network, root, bare, running: Vec::new(), attached: Vec::new() })
+    let (running, attached) = (Vec::new(), Vec::new());
+    Ok(Keeper { inherited, network, root, bare, running, floor: None, attached })
 }
 
 fn answer(replies: &OwnedFd, reply: &Reply) {
@@ -149,6 +160,10 @@ impl Keeper {
         let Ok(signals) = signals else { process::exit_now(1) };
         loop {
             self.reap();
+            let wait = self.watch_disk().map(|wait| rustix::event::Timespec {
+                tv_sec: wait.as_secs() as i64,
+                tv_nsec: i64::from(wait.subsec_nanos()),
+            });
             let mut set = vec![
                 PollFd::new(&self.inherited.host, PollFlags::IN),
                 PollFd::new(&self.inherited.helper, PollFlags::IN),
@@ -160,7 +175,7 @@ impl Keeper {
                 let flags = if running.is_command { PollFlags::IN } else { PollFlags::empty() };
                 PollFd::new(&running.replies, flags)
             }));
-            match poll(&mut set, None) {
+            match poll(&mut set, wait.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => process::exit_now(1),
             }
@@ -198,6 +213,27 @@ impl Keeper {
         }
     }
 
+    /// When to look at the disk again. What writes is ended where it leaves next to nothing.
+    fn watch_disk(&mut self) -> Option<Duration> {
+        if !self.running.iter().any(|running| running.writes) {
+            self.floor = None;
+            return None;
+        }
+        self.floor = self.floor.or_else(|| Floor::now(&self.bare));
+        let next = self.floor?.look(&self.bare);
+        if next.is_none() {
+            for running in self.running.drain(..) {
+                let doing = "what ran in the root was ended before it filled the disk of the store";
+                let failure = Failure::system(doing, Errno::NOSPC);
+                answer(&running.replies, &Reply::Failed(failure));
+            }
+            // Everything in this namespace but this process.
+            let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+            self.floor = None;
+        }
+        next
+    }
+
     fn hear_helper(&mut self) {
         match socket::receive(self.inherited.helper.as_fd()) {
             Ok(Some((bytes, mut descriptors))) if descriptors.len() == 2 => {
@@ -231,7 +267,7 @@ impl Keeper {
         let replies = descriptors.remove(0);
         let outcome = decode::<Command>(&bytes).and_then(|command| match command {
             Command::Run(run) => {
-                self.start(&run, &descriptors, &replies).map(|pid| Some((pid, true)))
+                self.start(&run, &descriptors, &replies).map(|pid| Some((pid, true, true)))
             }
             Command::Job(job) => {
                 let around = work::Surroundings {
@@ -239,8 +275,11 @@ impl Keeper {
                     bare: &self.bare,
                     network: &self.network,
                     mode: self.inherited.mode,
+                    linux32: self.inherited.linux32,
                 };
-                work::start(&job, descriptors, &replies, &around).map(|pid| Some((pid, false)))
+                let writes = job.writes();
+                work::start(&job, descriptors, &replies, &around)
+                    .map(|pid| Some((pid, false, writes)))
             }
             Command::Detach { target } => {
                 let found = self.attached.iter().rposition(|(known, _)| *known == target);
@@ -251,8 +290,8 @@ impl Keeper {
             }
         });
         match outcome {
-            Ok(Some((pid, is_command))) => {
-                self.running.push(Running { pid, replies, is_command });
+            Ok(Some((pid, is_command, writes))) => {
+                self.running.push(Running { pid, replies, is_command, writes });
             }
             Ok(None) => {}
             Err(failure) => answer(&replies, &Reply::Failed(failure)),
@@ -270,6 +309,7 @@ impl Keeper {
                 mode: self.inherited.mode,
                 root: &self.root,
                 network: &self.network,
+                linux32: self.inherited.linux32,
                 streams,
                 replies,
             }),

@@ -13,6 +13,7 @@ pub mod pack;
 pub mod protocol;
 pub mod sandbox;
 pub mod serve;
+pub mod sparse;
 pub mod store;
 #[expect(unsafe_code, reason = "the room of raw system calls")]
 pub mod sys;

@@ -2,15 +2,16 @@
 //!
 //! It greets, takes on the roots' identity, then serves requests: locks, the store, sessions. It
 //! stays single-threaded; what lasts long is done by a forked process. When its socket closes or
-//! the host process dies, it ends every session and everything that it started.
+//! the host process dies, it ends every session and everything that it started, but for what
+//! empties the trash.
 
 use crate::keeper::{self, AttachLate, Inherited};
 use crate::protocol::{
-    BUILD_ID, Doing, Failure, FailureKind, Lock, MAGIC, Open, Place, Reply, Request, Tree, decode,
-    encode,
+    Area, BUILD_ID, Doing, Failure, FailureKind, Lock, MAGIC, Open, Place, Reply, Request,
+    StoreCall, Tree, decode, encode,
 };
 use crate::sandbox::identity::{self, Entered};
-use crate::sandbox::tree;
+use crate::sandbox::{mounts, tree};
 use crate::store;
 use crate::sys::lock::{self, Sharing};
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
@@ -22,7 +23,7 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// Lives as the helper; the exit status of the process.
@@ -247,10 +248,29 @@ impl Helper {
                 let entered = identity::enter(&enter)?;
                 let rest = if store::is_short(&entered) { Duration::ZERO } else { REST };
                 self.tidy_at = Some(Instant::now() + rest);
+                if store::has_trash(&entered) {
+                    sweep(&entered);
+                }
                 self.entered = Some(entered);
                 Ok(true)
             }
             Request::Lock(lock) => self.lock(&lock, replies),
+            Request::Store(StoreCall::Discard(place)) => {
+                let entered = self.entered()?;
+                if store::is_short(entered) {
+                    // Whoever works needs the space.
+                    return self.carry_out(
+                        Request::Store(StoreCall::Remove(place)),
+                        descriptors,
+                        replies,
+                    );
+                }
+                store::serve(entered, &StoreCall::Discard(place), |_| {})?;
+                if store::has_trash(entered) {
+                    sweep(entered);
+                }
+                Ok(true)
+            }
             Request::Store(call) => {
                 if store::is_long(&call) {
                     return self.work(replies, None, move |helper, replies| {
@@ -405,6 +425,7 @@ impl Helper {
             locks: self.held.iter().map(|held| copy(&held.lock)).collect::<Result<_, _>>()?,
             number: self.number,
             mode: entered.mode,
+            linux32: open.linux32,
         };
         match process::fork(process::SESSION_NAMESPACES)
             .isolating(|| "cannot make the namespaces of a session".into())?
@@ -456,6 +477,45 @@ impl Helper {
             let _ = process::wait_for(child.pid);
         }
     }
+}
+
+/// Starts a process that empties the trash and ends by itself. It outlives the helper: what was
+/// removed is gone soon, and nobody waits for it. It has nothing of the caller's: no descriptor,
+/// no directory, no mount but that of the store, no terminal.
+fn sweep(entered: &Entered) {
+    let child = match process::fork(0) {
+        Ok(Fork::Parent(child)) => child,
+        Ok(Fork::Child) => {
+            // Its parent shall not be one that never waits for it.
+            if let Ok(Fork::Child) = process::fork(0) {
+                detach(entered);
+                store::sweep(entered);
+            }
+            process::exit_now(0)
+        }
+        // The next helper does it.
+        Err(_) => return,
+    };
+    let _ = process::wait_for(child.pid);
+}
+
+/// Gives up, in a forked process, all but the areas of the store.
+fn detach(entered: &Entered) {
+    let _ = rustix::process::setsid();
+    let areas: Vec<_> = entered.areas.iter().map(|(_, area)| area.as_raw_fd()).collect();
+    process::keep_descriptors(&areas);
+    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        for number in 0..3 {
+            let _ = process::replace_descriptor(null.as_fd(), number);
+        }
+    }
+    // Disks of the host that are unmounted meanwhile shall not stay in use here.
+    let store = entered.area(Area::Roots).and_then(mounts::bare_copy);
+    if let (Ok(store), Ok(())) = (store, process::unshare(libc::CLONE_NEWNS)) {
+        let _ = mounts::attach_root(store).and_then(|store| mounts::pivot(&store));
+    }
+    let _ = rustix::process::chdir("/");
+    process::be_modest();
 }
 
 fn answer(replies: &OwnedFd, reply: &Reply) {

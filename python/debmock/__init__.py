@@ -84,6 +84,7 @@ from ._result import (
     Plan,
     Planned,
     Removal,
+    Snapshot,
     Stage,
 )
 from ._session import Session
@@ -150,6 +151,7 @@ __all__ = [
     "ResultDirError",
     "Scrub",
     "Session",
+    "Snapshot",
     "Setting",
     "SignatureError",
     "SourceError",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._log import OnEvent
     from ._native import CancelToken
     from ._options import BuildOptions, StrPath
-    from ._result import BuildResult, Listing, Plan
+    from ._result import BuildResult, Listing, Plan, Snapshot
     from ._session import Session
 
 
@@ -369,6 +369,62 @@ class Buildroot(Work):
     def start_import(self, file: StrPath, *, cancel: CancelToken | None = None) -> Operation[None]:
         """Starts :meth:`import_`."""
         return Operation(self._calls.import_(file), cancel)
+
+    def snapshot(
+        self, name: str, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
+    ) -> None:
+        """Keeps the root as it is now under a name, at once whatever it holds. Makes the buildroot if
+        it does not exist.
+
+        Raises :class:`BusyError` while a session of this buildroot is open, :class:`UsageError` for
+        a name that is taken or cannot be one.
+        """
+        self._calls.snapshot(name).wait(on_event, cancel)
+
+    def start_snapshot(self, name: str, *, cancel: CancelToken | None = None) -> Operation[None]:
+        """Starts :meth:`snapshot`."""
+        return Operation(self._calls.snapshot(name), cancel)
+
+    def rollback(
+        self, name: str, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
+    ) -> None:
+        """Brings the root back to what it was when the snapshot was taken; what was changed since then
+        is dropped, unless another snapshot has it.
+
+        Raises :class:`BusyError` while a session of this buildroot is open, :class:`UsageError` if
+        there is no such snapshot, :class:`BuildrootError` if a machine that went down may have
+        damaged it.
+        """
+        self._calls.rollback(name).wait(on_event, cancel)
+
+    def start_rollback(self, name: str, *, cancel: CancelToken | None = None) -> Operation[None]:
+        """Starts :meth:`rollback`."""
+        return Operation(self._calls.rollback(name), cancel)
+
+    def remove_snapshot(
+        self, name: str, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
+    ) -> None:
+        """Removes a snapshot. What the root or another snapshot stands on stays.
+
+        Raises as :meth:`rollback`.
+        """
+        self._calls.remove_snapshot(name).wait(on_event, cancel)
+
+    def start_remove_snapshot(self, name: str, *, cancel: CancelToken | None = None) -> Operation[None]:
+        """Starts :meth:`remove_snapshot`."""
+        return Operation(self._calls.remove_snapshot(name), cancel)
+
+    def list_snapshots(
+        self, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
+    ) -> tuple[Snapshot, ...]:
+        """The snapshots, oldest first. Takes no lock."""
+        return self._calls.list_snapshots().wait(on_event, cancel)
+
+    def start_list_snapshots(
+        self, *, cancel: CancelToken | None = None
+    ) -> Operation[tuple[Snapshot, ...]]:
+        """Starts :meth:`list_snapshots`."""
+        return Operation(self._calls.list_snapshots(), cancel)
 
     def list(
         self, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None

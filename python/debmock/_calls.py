@@ -8,7 +8,7 @@ import os
 from . import _native
 from ._options import build_options, run_options, word, words
 from ._operation import Call
-from ._result import BuildResult, Diagnosis, KnownConfig, Listing, Plan
+from ._result import BuildResult, Diagnosis, KnownConfig, Listing, Plan, Snapshot
 from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,6 +60,21 @@ class BuildrootCalls:
 
     def import_(self, file: StrPath) -> Call[None]:
         return Call(lambda cancel: self.native.start_import(file, cancel), _nothing)
+
+    def snapshot(self, name: str) -> Call[None]:
+        return Call(lambda cancel: self.native.start_snapshot(name, cancel), _nothing)
+
+    def rollback(self, name: str) -> Call[None]:
+        return Call(lambda cancel: self.native.start_rollback(name, cancel), _nothing)
+
+    def remove_snapshot(self, name: str) -> Call[None]:
+        return Call(lambda cancel: self.native.start_remove_snapshot(name, cancel), _nothing)
+
+    def list_snapshots(self) -> Call[tuple[Snapshot, ...]]:
+        return Call(
+            self.native.start_list_snapshots,
+            lambda told: tuple(Snapshot.from_native(one) for one in told),
+        )
 
     def list(self) -> Call[Listing]:
         return Call(self.native.start_list, Listing.from_native)

@@ -312,6 +312,22 @@ class Listing(Record):
         )
 
 
+class Snapshot(Record):
+    """A snapshot of a buildroot."""
+
+    __slots__ = ("name", "created")
+
+    #: Its name, unique in its buildroot.
+    name: str
+    #: When it was made, in seconds since 1970.
+    created: float
+
+    @classmethod
+    def from_native(cls, told: Mapping[str, Any]) -> Snapshot:
+        """The snapshot of a dictionary of the native module."""
+        return _pick(cls, told)
+
+
 class KnownConfig(Record):
     """A config that :meth:`Config.load` knows by its name."""
 

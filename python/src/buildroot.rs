@@ -7,7 +7,7 @@ use crate::handle::{Handle, release};
 use crate::operation::{Operation, Outcome, start};
 use crate::rebuild::RebuildOptions;
 use debmock::apt::Plan;
-use debmock::buildroot::{Access, BuildrootOptions, Compression, ExportOptions, Scrub};
+use debmock::buildroot::{Access, BuildrootOptions, Compression, ExportOptions, Scrub, Snapshot};
 use debmock::operation::Scope;
 use debmock::store::Places;
 use debmock_helper::protocol::Program;
@@ -59,6 +59,17 @@ impl Buildroot {
     ) -> PyResult<Operation> {
         let root = self.root.get(py)?;
         start(py, cancel, move |scope| work(&root, scope))
+    }
+
+    /// As [`Buildroot::start`], with a name.
+    fn start_named(
+        &self,
+        py: Python<'_>,
+        cancel: Option<&Bound<'_, CancelToken>>,
+        name: String,
+        work: fn(&Core, &str, &Scope) -> debmock::Result<()>,
+    ) -> PyResult<Operation> {
+        self.start(py, cancel, move |root, scope| work(root, &name, scope).map(|()| Outcome::NONE))
     }
 
     /// As [`Buildroot::start`], with a list of words, which must not be empty.
@@ -205,6 +216,48 @@ impl Buildroot {
         cancel: Option<&Bound<'_, CancelToken>>,
     ) -> PyResult<Operation> {
         self.start(py, cancel, move |root, scope| root.import(&file, scope).map(|()| Outcome::NONE))
+    }
+
+    #[pyo3(signature = (name, cancel=None))]
+    fn start_snapshot(
+        &self,
+        py: Python<'_>,
+        name: String,
+        cancel: Option<&Bound<'_, CancelToken>>,
+    ) -> PyResult<Operation> {
+        self.start_named(py, cancel, name, Core::snapshot)
+    }
+
+    #[pyo3(signature = (name, cancel=None))]
+    fn start_rollback(
+        &self,
+        py: Python<'_>,
+        name: String,
+        cancel: Option<&Bound<'_, CancelToken>>,
+    ) -> PyResult<Operation> {
+        self.start_named(py, cancel, name, Core::rollback)
+    }
+
+    #[pyo3(signature = (name, cancel=None))]
+    fn start_remove_snapshot(
+        &self,
+        py: Python<'_>,
+        name: String,
+        cancel: Option<&Bound<'_, CancelToken>>,
+    ) -> PyResult<Operation> {
+        self.start_named(py, cancel, name, Core::remove_snapshot)
+    }
+
+    #[pyo3(signature = (cancel=None))]
+    fn start_list_snapshots(
+        &self,
+        py: Python<'_>,
+        cancel: Option<&Bound<'_, CancelToken>>,
+    ) -> PyResult<Operation> {
+        self.start(py, cancel, |root, _| {
+            let all = root.snapshots()?;
+            Ok(Outcome::Value(all.iter().map(Snapshot::to_json).collect()))
+        })
     }
 
     #[pyo3(signature = (cancel=None))]

@@ -46,6 +46,25 @@ def test_packages_come_and_go(root: debmock.Buildroot) -> None:
         root.install("greeting")
 
 
+def test_a_snapshot_is_what_the_root_was(root: debmock.Buildroot) -> None:
+    root.install(["greeting"])
+    root.snapshot("before")
+    root.remove(["greeting"])
+    (snapshot,) = root.list_snapshots()
+    assert snapshot.name == "before" and snapshot.created > 1_700_000_000
+    with root.session(), pytest.raises(debmock.BusyError):
+        root.rollback("before")
+    root.rollback("before")
+    assert root.install(["greeting"]).installed == ()
+    for name in ("before", "a/b"):
+        with pytest.raises(debmock.UsageError):
+            root.snapshot(name)
+    root.remove_snapshot("before")
+    assert root.list_snapshots() == ()
+    with pytest.raises(debmock.UsageError, match="no snapshot"):
+        root.rollback("before")
+
+
 def test_a_root_is_exported_and_imported(tiny, root: debmock.Buildroot, tmp_path: Path) -> None:
     root.install(["greeting"])
     packed, plain = tmp_path / "root.tar.zst", tmp_path / "root.tar"

@@ -130,7 +130,8 @@ impl Drop for Area {
             eprintln!("kept: {}", self.path.display());
             return;
         }
-        if fs::remove_dir_all(&self.path).is_err() {
+        // the trash of a store may be emptied at the same time
+        if fs::remove_dir_all(&self.path).is_err() && fs::remove_dir_all(&self.path).is_err() {
             // files of sub-ids belong to nobody that this user may be; inside a namespace with
             // all its ids it may
             let _ = Command::new("unshare")
@@ -278,8 +279,18 @@ impl SmallDisk {
         command
     }
 
+    /// Waits until nobody has it mounted: a process that empties the trash may outlive its command.
+    pub fn wait_until_unused(&self) {
+        nothing_within(Duration::from_secs(30), || {
+            let devices = Command::new("losetup").arg("--associated").arg(&self.image).output();
+            let devices = devices.unwrap_or_else(|e| panic!("cannot run losetup: {e}")).stdout;
+            String::from_utf8_lossy(&devices).lines().map(str::to_owned).collect()
+        });
+    }
+
     /// Makes the disk larger, to that many megabytes: what a user does who has read the message.
     pub fn grow(&self, megabytes: u64) {
+        self.wait_until_unused();
         let file = fs::File::options()
             .write(true)
             .open(&self.image)

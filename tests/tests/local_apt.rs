@@ -5,7 +5,7 @@ use std::fs;
 use debmock::archive::acquire::{Acquire, Refresh};
 use debmock::archive::state::Lists;
 use debmock::archive::transport::HostTransport;
-use debmock::config::{ArchiveSource, ByHash, Keyring, Network};
+use debmock::config::{ArchiveSource, Keyring, Network};
 use debmock::operation::{CancelToken, Scope};
 use debmock_tests::apt::would_install;
 
@@ -30,20 +30,9 @@ fn apt_takes_a_flat_local_archive() {
     fs::write(archive.join("dummy.deb"), deb).unwrap();
     fs::write(archive.join("Packages"), index).unwrap();
     fs::write(archive.join("Release"), release).unwrap();
-    let source = ArchiveSource {
-        uri: format!("copy:{}", archive.display()),
-        suite: "./".into(),
-        components: Vec::new(),
-        architectures: Vec::new(),
-        keyring: Keyring::Files { files: Vec::new(), fingerprints: Vec::new() },
-        trusted: true,
-        check_valid_until: true,
-        check_date: true,
-        valid_until_max: None,
-        by_hash: ByHash::Auto,
-        origin: None,
-        presumed: false,
-    };
+    let keyring = Keyring::Files { files: Vec::new(), fingerprints: Vec::new() };
+    let uri = format!("copy:{}", archive.display());
+    let source = ArchiveSource { trusted: true, ..ArchiveSource::new(&uri, "./", &[], keyring) };
     let scope = Scope::quiet();
     let transport = HostTransport::new(&Network::default(), CancelToken::new()).unwrap();
     let lists = Lists::open(&folder.path().join("cache")).unwrap();

@@ -7,6 +7,7 @@ use debmock::ErrorKind;
 use debmock_tests::archive::ArchiveBuilder;
 use debmock_tests::area::SmallDisk;
 use debmock_tests::deb::Deb;
+use debmock_tests::dsc::{Format, Source};
 use debmock_tests::machine::{self, Skip};
 use debmock_tests::rig::{Rig, said, tiny_archive};
 use debmock_tests::{or_skip, tiny};
@@ -94,7 +95,7 @@ fn a_disk_that_becomes_full_while_packages_are_unpacked() {
     let zeros = Deb::new("zeros", "1", "all").essential();
     let zeros = zeros.file("/var/lib/zeros", 0o644, vec![b'z'; 120 << 20]).build();
     let builder = or_skip!(tiny_archive()).deb(zeros);
-    or_skip!(Full::new(&builder, size * 4 + 40)).assert_full_then_fine(&["package "]);
+    or_skip!(Full::new(&builder, size * 4 + 40)).assert_full_then_fine(&[]);
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn a_disk_that_becomes_full_while_packages_are_configured() {
     let script = "#!/bin/sh\nset -e\nhead -c 150000000 /dev/zero > /var/lib/filled\n";
     let filler = Deb::new("filler", "1", "all").essential().script("postinst", script).build();
     let builder = or_skip!(tiny_archive()).deb(filler);
-    or_skip!(Full::new(&builder, size * 4 + 60)).assert_full_then_fine(&["dpkg"]);
+    or_skip!(Full::new(&builder, size * 4 + 60)).assert_full_then_fine(&[]);
 }
 
 #[test]
@@ -111,10 +112,41 @@ fn a_program_inside_that_fills_the_disk_ends_by_itself_and_the_root_stays_usable
     let size = or_skip!(debs_size());
     let full = or_skip!(Full::new(&or_skip!(tiny_archive()), size * 4 + 100));
     said(full.command(&["init"])).assert_success();
-    let fill = "head -c 2000000000 /dev/zero > /var/tmp/big";
+    let fill = "head -c 2000000000 /dev/zero > /var/tmp/big; echo ended";
     let filled = said(full.command(&["chroot", "--", "sh", "-c", fill]));
-    assert_eq!(filled.code, Some(1), "{}", filled.text);
-    assert!(filled.text.contains("No space left on device"), "{}", filled.text);
+    assert_eq!(filled.code, Some(125), "{}", filled.text);
+    for words in ["before it filled the disk", "No space left on device", "free some space"] {
+        assert!(filled.text.contains(words), "{words} is missing: {}", filled.text);
+    }
+    assert!(!filled.text.contains("ended\n"), "{}", filled.text);
+    // what makes room must be able to work
     said(full.command(&["chroot", "--", "rm", "/var/tmp/big"])).assert_success();
     said(full.command(&["chroot", "--", "sh", "-c", "echo x > /var/tmp/small"])).assert_success();
+}
+
+/// A source whose unpacking has no end, for a dpkg-source that only pretends.
+#[test]
+fn a_source_that_unpacks_to_more_than_the_disk_holds_leaves_the_store_usable() {
+    let size = or_skip!(debs_size());
+    let script = "#!/bin/sh\nexec head -c 4000000000 /dev/zero > \"$3\"\n";
+    let unpacker = Deb::new("unpacker", "1", "all").essential();
+    let unpacker = unpacker.file("/usr/bin/dpkg-source", 0o755, script.as_bytes().to_vec());
+    let builder = or_skip!(tiny_archive())
+        .deb(unpacker.build())
+        .deb(Deb::new("fakeroot", "1", "all").build());
+    let mut full = or_skip!(Full::new(&builder, size * 4 + 400));
+    full.rig.set("[build]\nuser = \"nobody\"\n");
+    let folder = full.rig.area.work().join("source");
+    std::fs::create_dir(&folder).unwrap();
+    let source = Source::new("bomb", "1.0-1", Format::Quilt).build().write(&folder);
+    let results = full.rig.area.work().join("results").display().to_string();
+    let dsc = source.display().to_string();
+    for _ in 0..2 {
+        let refused = said(full.command(&["rebuild", "--resultdir", &results, &dsc]));
+        refused.assert_refused(ErrorKind::NoSpace, &["No space left on device", "free some space"]);
+        full.rig.assert_nothing_lost();
+    }
+    said(full.command(&["clean"])).assert_success();
+    said(full.command(&["chroot", "--", "sh", "-c", "head -c 100000000 /dev/zero > /root/x"]))
+        .assert_success();
 }

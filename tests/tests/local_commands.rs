@@ -7,7 +7,7 @@ use std::process::Command;
 use debmock_tests::machine::{self, run, workspace};
 
 /// Each command, the functions of `debmock.h` that do the same, and those of the Python package.
-const COMMANDS: [(&str, &[&str], &[&str]); 18] = [
+const COMMANDS: [(&str, &[&str], &[&str]); 22] = [
     ("init", &["debmock_init", "debmock_init_start"], &["Buildroot.init", "Buildroot.start_init"]),
     (
         "clean",
@@ -18,6 +18,26 @@ const COMMANDS: [(&str, &[&str], &[&str]); 18] = [
         "scrub",
         &["debmock_scrub", "debmock_scrub_start"],
         &["Buildroot.scrub", "Buildroot.start_scrub"],
+    ),
+    (
+        "snapshot",
+        &["debmock_snapshot", "debmock_snapshot_start"],
+        &["Buildroot.snapshot", "Buildroot.start_snapshot"],
+    ),
+    (
+        "rollback",
+        &["debmock_rollback", "debmock_rollback_start"],
+        &["Buildroot.rollback", "Buildroot.start_rollback"],
+    ),
+    (
+        "remove-snapshot",
+        &["debmock_remove_snapshot", "debmock_remove_snapshot_start"],
+        &["Buildroot.remove_snapshot", "Buildroot.start_remove_snapshot"],
+    ),
+    (
+        "list-snapshots",
+        &["debmock_list_snapshots", "debmock_list_snapshots_start"],
+        &["Buildroot.list_snapshots", "Buildroot.start_list_snapshots"],
     ),
     (
         "shell",

@@ -80,6 +80,9 @@ fn tries(user: User, mode: &str) {
         let least = if mode == "simple" { 100 } else { 250 };
         assert!(held > least, "only {held} tries by {who}:\n{}", said.lines.join("\n"));
         assert!(said.out().contains("still here"));
+        assert!(
+            said.out().contains("held reboot") && said.out().contains("held sockets of family 40")
+        );
     }
     drive.area().assert_nothing_left();
 }

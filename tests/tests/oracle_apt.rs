@@ -55,7 +55,7 @@ fn compare(suite: &str, include: &[&str]) {
     let state = or_skip!(state(&folder.path().join("cache"), suite));
     let packages = Packages::load(&state).unwrap();
     let include_owned: Vec<String> = include.iter().map(|name| name.to_string()).collect();
-    let set = solve(&packages, "amd64", &Request::buildd(&include_owned)).unwrap();
+    let set = solve(&packages, "amd64", &Request::buildd(&include_owned), &Scope::quiet()).unwrap();
 
     let first = would_install(&state, &folder.path().join("a"), "", &["?essential"]);
     assert_eq!(ours(&set, 0), first, "essential packages of {suite}");

@@ -23,7 +23,14 @@ pub fn chroot(
         [word] if shell_word => shell_run(word),
         _ => Run::new(words.iter().map(|word| word.as_bytes())),
     };
-    inside(call, enter, run)
+    match inside(call, enter, run) {
+        Err(error) if cannot_run(&error).is_some() => {
+            let status = cannot_run(&error).unwrap_or(126);
+            call.screen.failure(&error, status);
+            Ok(status)
+        }
+        other => other,
+    }
 }
 
 pub fn shell(call: &mut Call<'_>, enter: &Enter, words: &[OsString]) -> Result<u8> {
@@ -32,7 +39,12 @@ pub fn shell(call: &mut Call<'_>, enter: &Enter, words: &[OsString]) -> Result<u
     } else {
         shell_run(&words.join(" ".as_ref()))
     };
-    inside(call, enter, run)
+    inside(call, enter, run).map_err(|error| match error.kind() {
+        ErrorKind::Exec => error.with_kind(ErrorKind::Buildroot).or_hint(
+            "the root has no shell: `debmock clean` drops what was changed in it and begins anew",
+        ),
+        _ => error,
+    })
 }
 
 fn shell_run(line: &std::ffi::OsStr) -> Run {
@@ -76,16 +88,7 @@ fn inside(call: &mut Call<'_>, enter: &Enter, run: Run) -> Result<u8> {
     }
     let end = relay.run(&session, &run);
     drop(session);
-    match end {
-        Ok(end) => Ok(relay::status(&end)),
-        Err(error) => match cannot_run(&error) {
-            Some(status) => {
-                call.screen.failure(&error, status);
-                Ok(status)
-            }
-            None => Err(error),
-        },
-    }
+    Ok(relay::status(&end?))
 }
 
 fn with_variables(run: Run, enter: &Enter) -> Run {

@@ -3,16 +3,10 @@
 use crate::Call;
 use crate::words;
 use debmock::buildroot::Listing;
-use debmock::config::{Config, Loader};
+use debmock::config::{Config, Known, Loader};
 use debmock::host::{Diagnosis, ROOT_RANGE, diagnose};
-use debmock::{Error, ErrorKind, Result};
+use debmock::{ErrorKind, Result};
 use serde_json::json;
-
-fn written(result: std::io::Result<()>) -> Result<()> {
-    result.map_err(|error| {
-        Error::new(ErrorKind::Io, "cannot write to standard output").with_source(error)
-    })
-}
 
 pub fn list(call: &mut Call<'_>) -> Result<u8> {
     let known = Loader::new().list()?;
@@ -26,42 +20,28 @@ pub fn list(call: &mut Call<'_>) -> Result<u8> {
         }
         Err(error) => return Err(error),
     };
-    let configs = known.iter().map(|known| {
-        let places: Vec<String> = known.places.iter().map(place).collect();
-        (known.name.as_str(), places.join(", "), known.extends.as_deref())
-    });
     if call.screen.is_json() {
-        let configs: Vec<_> = configs
-            .map(|(name, places, extends)| json!({"name": name, "places": places, "extends": extends}))
-            .collect();
+        let configs: Vec<_> = known.iter().map(Known::to_json).collect();
         let value = json!({
             "schema": debmock::event::SCHEMA, "default": name, "configs": configs, "store": listing,
         });
-        written(call.screen.json(&value))?;
+        call.screen.json(&value);
         return Ok(0);
     }
     let mut lines = vec!["Configs".to_owned()];
-    let rows: Vec<_> = configs
-        .map(|(config, places, _)| {
-            let mark = if config == name { "the default or chosen one" } else { "" };
-            vec![config.to_owned(), places, mark.to_owned()]
+    let rows: Vec<_> = known
+        .iter()
+        .map(|config| {
+            let mark = if config.name == name { "the default or chosen one" } else { "" };
+            vec![config.name.clone(), config.shown_places(), mark.to_owned()]
         })
         .collect();
     lines.extend(table(&rows));
     if let Some(listing) = &listing {
         lines.extend(store(listing));
     }
-    written(call.screen.data(&lines.join("\n")))?;
+    call.screen.data(&lines.join("\n"));
     Ok(0)
-}
-
-fn place(place: &debmock::config::Place) -> String {
-    use debmock::config::Place;
-    match place {
-        Place::BuiltIn(_) => "built in".into(),
-        Place::File(path) => path.display().to_string(),
-        other => format!("{other:?}"),
-    }
 }
 
 fn store(listing: &Listing) -> Vec<String> {
@@ -93,7 +73,7 @@ fn store(listing: &Listing) -> Vec<String> {
 }
 
 /// Rows with aligned columns, indented; a line that says so if there are none.
-fn table(rows: &[Vec<String>]) -> Vec<String> {
+pub(super) fn table(rows: &[Vec<String>]) -> Vec<String> {
     if rows.is_empty() {
         return vec!["  none".into()];
     }
@@ -115,23 +95,11 @@ fn table(rows: &[Vec<String>]) -> Vec<String> {
 
 pub fn config(call: &mut Call<'_>) -> Result<u8> {
     let config = call.config()?;
-    let lines =
-        if call.screen.is_json() { vec![as_json(&config).to_string()] } else { as_text(&config) };
-    written(call.screen.data(&lines.join("\n")))?;
+    match call.screen.is_json() {
+        true => call.screen.json(&config.to_json()),
+        false => call.screen.data(&as_text(&config).join("\n")),
+    }
     Ok(0)
-}
-
-fn as_json(config: &Config) -> serde_json::Value {
-    let settings: Vec<_> = config
-        .explain()
-        .iter()
-        .map(|setting| {
-            let origins: Vec<_> = setting.origins.iter().map(ToString::to_string).collect();
-            let value = (!setting.value.is_empty()).then_some(&setting.value);
-            json!({"key": setting.key, "value": value, "origins": origins})
-        })
-        .collect();
-    json!({"schema": debmock::event::SCHEMA, "config": config.name, "settings": settings})
 }
 
 fn as_text(config: &Config) -> Vec<String> {
@@ -159,34 +127,11 @@ pub fn doctor(call: &mut Call<'_>) -> Result<u8> {
     };
     let diagnosis = diagnose(call.host.helper.as_ref(), range);
     let status = if diagnosis.is_usable() { 0 } else { ErrorKind::Isolation.exit_code() };
-    let lines = if call.screen.is_json() {
-        vec![doctor_json(&diagnosis).to_string()]
-    } else {
-        doctor_text(&diagnosis)
-    };
-    written(call.screen.data(&lines.join("\n")))?;
+    match call.screen.is_json() {
+        true => call.screen.json(&diagnosis.to_json()),
+        false => call.screen.data(&doctor_text(&diagnosis).join("\n")),
+    }
     Ok(status)
-}
-
-fn doctor_json(diagnosis: &Diagnosis) -> serde_json::Value {
-    let modes: Vec<_> = diagnosis
-        .modes
-        .iter()
-        .map(|verdict| {
-            json!({
-                "mode": verdict.mode,
-                "works": verdict.problem.is_none(),
-                "reason": verdict.problem.as_ref().map(ToString::to_string),
-                "hint": verdict.problem.as_ref().and_then(|problem| problem.hint()),
-                "notes": verdict.notes,
-            })
-        })
-        .collect();
-    let helper = diagnosis.helper.as_ref().ok().map(|program| program.path.display().to_string());
-    json!({
-        "schema": debmock::event::SCHEMA, "usable": diagnosis.is_usable(), "helper": helper,
-        "modes": modes, "notes": diagnosis.notes,
-    })
 }
 
 fn doctor_text(diagnosis: &Diagnosis) -> Vec<String> {

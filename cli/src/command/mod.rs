@@ -4,6 +4,7 @@ mod enter;
 mod inspect;
 mod lifecycle;
 mod packages;
+mod snapshot;
 
 use crate::Call;
 use crate::arguments::{Command, ConfigAction};
@@ -35,6 +36,10 @@ pub fn carry_out(command: Command, call: &mut Call<'_>) -> Result<u8> {
         Command::AptCmd { words } => packages::apt(call, &words),
         Command::Copyin { paths } => lifecycle::copy_in(call, &paths),
         Command::Copyout { paths } => lifecycle::copy_out(call, &paths),
+        Command::Snapshot { name } => snapshot::take(call, &name),
+        Command::Rollback { name } => snapshot::roll_back(call, &name),
+        Command::RemoveSnapshot { name } => snapshot::remove(call, &name),
+        Command::ListSnapshots => snapshot::list(call),
         Command::List => inspect::list(call),
         Command::Config { action: ConfigAction::Show } => inspect::config(call),
         Command::Doctor => inspect::doctor(call),

@@ -8,7 +8,7 @@ use debmock::build::{BinNmu, BuildResult, BuildType, RebuildOptions, ResultDir, 
 use debmock::buildroot::Buildroot;
 use debmock::config::CleanupAfter;
 use debmock::operation::Scope;
-use debmock::{Error, ErrorKind, Result};
+use debmock::{ErrorKind, Result};
 use serde_json::json;
 use std::path::Path;
 
@@ -46,7 +46,8 @@ fn planned(
             "schema": debmock::event::SCHEMA, "event": "planned",
             "installed": plan.install, "removed": plan.remove,
         });
-        return written(call.screen.json(&value));
+        call.screen.json(&value);
+        return Ok(0);
     }
     if plan.is_empty() && matches!(plan.task, Task::Command(_)) {
         // apt has said what it did.
@@ -110,7 +111,7 @@ fn build(call: &mut Call<'_>, root: &Buildroot, options: RebuildOptions) -> Resu
             "schema": debmock::event::SCHEMA, "event": "built",
             "resultdir": result.resultdir, "result": result,
         });
-        written(call.screen.json(&value))?;
+        call.screen.json(&value);
     } else {
         call.screen.say(&line);
     }
@@ -173,10 +174,4 @@ fn summary(result: &BuildResult) -> String {
         words::seconds(result.seconds),
         place.display(),
     )
-}
-
-fn written(result: std::io::Result<()>) -> Result<u8> {
-    result.map(|()| 0).map_err(|error| {
-        Error::new(ErrorKind::Io, "cannot write to standard output").with_source(error)
-    })
 }

@@ -18,7 +18,7 @@ impl Screen {
                 "stage": self.failed.as_ref().map(|(stage, _)| stage),
                 "exit_status": status,
             });
-            let _ = self.json(&value);
+            self.json(&value);
         }
         if let Some((stage, detail)) = self.failed.take()
             && error.kind() != ErrorKind::Cancelled
@@ -49,7 +49,7 @@ impl Screen {
                 "message": error.render().to_string().trim(),
                 "exit_status": status,
             });
-            let _ = self.json(&value);
+            self.json(&value);
         }
         let text = error.render();
         let text = if self.colour { text.ansi().to_string() } else { text.to_string() };

@@ -79,11 +79,26 @@ fn explanation(output: &[String]) -> Vec<&str> {
     lines[start.unwrap_or(0)..].to_vec()
 }
 
+/// Lines of apt that an error repeats, and characters of each. Some packages depend on one of a
+/// hundred others.
+const LINES: usize = 20;
+const LETTERS: usize = 240;
+
 fn text(lines: &[&str]) -> String {
+    let short = |line: &&str| match line.char_indices().nth(LETTERS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => (*line).to_owned(),
+    };
     match lines {
         [] => "apt-get failed without a word".to_owned(),
-        [one] => one.trim_start_matches("E: ").to_owned(),
-        many => format!("apt-get says\n  {}", many.join("\n  ")),
+        [one] => short(&one.trim_start_matches("E: ")),
+        many => {
+            let mut shown: Vec<String> = many.iter().take(LINES).map(short).collect();
+            if let Some(more) = many.len().checked_sub(LINES).filter(|more| *more > 0) {
+                shown.push(format!("… and {more} lines more"));
+            }
+            format!("apt-get says\n  {}", shown.join("\n  "))
+        }
     }
 }
 
@@ -141,6 +156,14 @@ mod tests {
              x : Depends: y but it is not installable\n  \
              E: Unable to correct problems, you have held broken packages."
         );
+    }
+
+    #[test]
+    fn what_apt_says_at_length_is_cut() {
+        let long = format!("E: {}\n", "x | ".repeat(500)) + &"E: y\n".repeat(50);
+        let error = of_resolving("cannot install x", &lines(&long)).to_string();
+        assert!(error.contains("…\n  E: y") && error.ends_with("… and 31 lines more"), "{error}");
+        assert!(error.len() < 1000, "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a root has installed, read from dpkg's own database.
 
+use super::setup::damaged;
 use crate::archive::deb822::paragraphs;
 use crate::archive::version;
 use crate::buildroot::Session;
@@ -31,9 +32,10 @@ impl Installed {
     /// Reads `/var/lib/dpkg/status` of the root.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Io`] and [`crate::ErrorKind::Buildroot`] if it cannot be read.
+    /// [`crate::ErrorKind::Buildroot`] if it cannot be read.
     pub fn read(session: &Session) -> Result<Self> {
-        Ok(Installed::parse(&session.read_file("/var/lib/dpkg/status", LARGEST)?))
+        let status = session.read_file("/var/lib/dpkg/status", LARGEST).map_err(damaged)?;
+        Ok(Installed::parse(&status))
     }
 
     /// Reads the text of a status file; paragraphs that make no sense are passed over.

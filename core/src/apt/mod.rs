@@ -25,6 +25,7 @@ mod setup;
 pub use depends::{BuildDependencies, DUMMY, DependencyOptions};
 pub use installed::{Installed, InstalledPackage};
 pub use plan::{Plan, Planned, Removal, Task};
+pub(crate) use setup::broken;
 
 use crate::archive::index::Packages;
 use crate::archive::state::ArchiveState;

@@ -11,7 +11,7 @@
 use super::{Apt, DUMMY};
 use crate::archive::state::sources_list;
 use crate::buildroot::{Attached, Exit};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
 use debmock_helper::protocol::{Area, Place};
 
@@ -97,8 +97,25 @@ impl<'a> Ready<'a> {
         let config = format!("-c={FOLDER}/apt.conf");
         let mut argv = vec!["apt-get", &config];
         argv.extend(arguments.iter().map(String::as_str));
-        self.apt.session.run(&self.apt.run(&argv), scope, sink)
+        self.apt.session.run(&self.apt.run(&argv), scope, sink).map_err(broken)
     }
+}
+
+/// What to say of a program that cannot be run in a root: that lacks what every root has, or what
+/// `packages.variant` left out.
+pub(crate) fn broken(error: Error) -> Error {
+    if error.kind() == ErrorKind::Exec { damaged(error) } else { error }
+}
+
+/// The same for whatever a root must have.
+pub(super) fn damaged(error: Error) -> Error {
+    error
+        .context("the root is damaged, or lacks what this needs")
+        .with_kind(ErrorKind::Buildroot)
+        .or_hint(
+            "`debmock clean` drops what was changed in it and begins anew; to install packages and \
+             to build, it needs another `packages.variant` than \"essential\"",
+        )
 }
 
 impl Drop for Ready<'_> {

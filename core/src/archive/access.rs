@@ -80,7 +80,8 @@ impl<'a> Archives<'a> {
             let all: Vec<_> = extra.iter().chain(&self.config.archives).cloned().collect();
             let state = acquire.refresh(&all, architecture, refresh)?;
             if state.suites.iter().all(|suite| suite.indexes.is_empty()) {
-                let suites: Vec<_> = state.suites.iter().map(|s| s.source.suite.clone()).collect();
+                let mut suites: Vec<_> = all.iter().map(|source| source.suite.as_str()).collect();
+                suites.retain(|suite| *suite != "/");
                 return Err(Error::new(
                     ErrorKind::Archive,
                     format!("no archive has packages for {architecture} ({})", suites.join(", ")),

@@ -1,6 +1,7 @@
 //! Compressed streams of indexes.
 
 use crate::error::{Error, ErrorKind, Result};
+use debmock_helper::unpack;
 use std::io::{self, BufRead, BufReader, Read};
 
 /// How an index is compressed. In order of preference: what decodes fastest for its size first.
@@ -38,29 +39,20 @@ impl Compression {
     /// [`ErrorKind::Archive`] if the decoder cannot be set up.
     pub fn decode<'a>(self, input: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>> {
         let input = BufReader::with_capacity(128 * 1024, input);
-        let failed = |error: io::Error| {
-            Error::new(ErrorKind::Archive, "cannot set up a decoder").with_source(error)
+        let how = match self {
+            Compression::Plain => unpack::Compression::None,
+            Compression::Gzip => unpack::Compression::Gzip,
+            Compression::Zstd => unpack::Compression::Zstd,
+            Compression::Xz => unpack::Compression::Xz,
         };
-        Ok(match self {
-            Compression::Plain => Box::new(input),
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
-            Compression::Zstd => {
-                Box::new(zstd::stream::read::Decoder::with_buffer(input).map_err(failed)?)
-            }
-            Compression::Xz => {
-                let stream = liblzma::stream::Stream::new_stream_decoder(
-                    MEMORY,
-                    liblzma::stream::CONCATENATED,
-                )
-                .map_err(|error| failed(error.into()))?;
-                Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
-            }
-        })
+        // Whoever reads compares the SHA-256 of the whole index; without the CRC64 inside, xz takes
+        // a tenth less of the time.
+        let decoder = unpack::Decoder::new(how, input, unpack::Sums::Trust).map_err(|problem| {
+            Error::new(ErrorKind::Archive, "cannot set up a decoder").with_source(problem)
+        })?;
+        Ok(Box::new(decoder))
     }
 }
-
-/// What an xz stream may ask for: 64 MiB of dictionary is the most that `xz -9` makes.
-const MEMORY: u64 = 100 * 1024 * 1024;
 
 /// Copies at most `limit` bytes; `Ok(None)` if there are more.
 pub fn copy_bounded(

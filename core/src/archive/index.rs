@@ -444,7 +444,12 @@ pub fn find_source(
             }
         }
     }
-    let suites: Vec<String> = state.suites.iter().map(|suite| suite.shown()).collect();
+    // Those that have sources; packages that were given as files are an archive, too.
+    let asked = |at: usize| indexes.iter().any(|(suite, _)| *suite == at);
+    let named = state.suites.iter().enumerate().filter(|(at, suite)| {
+        asked(*at) || (indexes.is_empty() && !suite.source.components.is_empty())
+    });
+    let suites: Vec<String> = named.map(|(_, suite)| suite.shown()).collect();
     best.ok_or_else(|| {
         let version = wanted.map(|version| format!(" {version}")).unwrap_or_default();
         let error = Error::new(

@@ -169,7 +169,8 @@ impl Relations {
 fn parse_relation(text: &str) -> Result<Relation> {
     let text = text.trim();
     let bad = |why: &str| {
-        Error::new(ErrorKind::Archive, format!("the dependency {text:?} is not understood: {why}"))
+        let shown: String = text.chars().take(120).collect();
+        Error::new(ErrorKind::Archive, format!("the dependency {shown:?} is not understood: {why}"))
     };
     let end = text.find(|c: char| c.is_whitespace() || "([<".contains(c)).unwrap_or(text.len());
     let (name, mut rest) = text.split_at(end);

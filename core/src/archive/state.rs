@@ -59,8 +59,12 @@ pub struct IndexFile {
 }
 
 impl SuiteState {
-    /// What messages call it: `bookworm` or `bookworm main`.
+    /// What messages call it: `bookworm` or `bookworm main`; a flat repository has no name, but
+    /// a place.
     pub fn shown(&self) -> String {
+        if self.source.suite.ends_with('/') {
+            return uri::redacted(&suite_url(&self.source));
+        }
         [self.source.suite.as_str()]
             .into_iter()
             .chain(self.source.components.iter().map(String::as_str))

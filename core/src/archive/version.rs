@@ -1,7 +1,10 @@
 //! Versions of Debian packages and their order, as Policy section 5.6.12 and
 //! `deb-version(7)` define them.
 
+pub use debmock_helper::dpkgdb::version::compare;
+
 use crate::error::{Error, ErrorKind, Result};
+use debmock_helper::dpkgdb::version::{number, split};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;
@@ -69,68 +72,6 @@ impl Version {
     pub fn revision(&self) -> &str {
         split(&self.0).2
     }
-}
-
-/// Epoch, upstream version, revision; absent parts are empty.
-fn split(text: &str) -> (&str, &str, &str) {
-    let (epoch, rest) = text.split_once(':').unwrap_or(("", text));
-    let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
-    (epoch, upstream, revision)
-}
-
-/// Orders two versions without checking them.
-pub fn compare(a: &str, b: &str) -> Ordering {
-    if a == b {
-        return Ordering::Equal;
-    }
-    let (a, b) = (split(a), split(b));
-    compare_part(a.0, b.0).then_with(|| compare_part(a.1, b.1)).then_with(|| compare_part(a.2, b.2))
-}
-
-/// Compares alternately the longest parts without and with digits only. Letters sort before
-/// everything else, `~` even before the end.
-fn compare_part(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
-    loop {
-        loop {
-            let (x, y) = (weight(a.first()), weight(b.first()));
-            if x == 0 && y == 0 {
-                break;
-            }
-            if x != y {
-                return x.cmp(&y);
-            }
-            // Equal and not 0: neither slice is at its end.
-            (a, b) = (&a[1..], &b[1..]);
-        }
-        let (x, y);
-        (x, a) = number(a);
-        (y, b) = number(b);
-        match x.len().cmp(&y.len()).then_with(|| x.cmp(y)) {
-            Ordering::Equal if a.is_empty() && b.is_empty() => return Ordering::Equal,
-            Ordering::Equal => {}
-            unequal => return unequal,
-        }
-    }
-}
-
-/// The rank of a character outside numbers; the end and digits have 0.
-fn weight(c: Option<&u8>) -> i32 {
-    match c {
-        None => 0,
-        Some(c) if c.is_ascii_digit() => 0,
-        Some(b'~') => -1,
-        Some(c) if c.is_ascii_alphabetic() => i32::from(*c),
-        Some(c) => i32::from(*c) + 256,
-    }
-}
-
-/// The digits at the start without leading zeros, and the rest.
-fn number(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|c| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, rest) = text.split_at(end);
-    let start = digits.iter().position(|c| *c != b'0').unwrap_or(digits.len());
-    (&digits[start..], rest)
 }
 
 impl fmt::Display for Version {
@@ -212,7 +153,7 @@ mod tests {
     fn order_of_the_manual() {
         let sorted = ["~~", "~~a", "~", "", "a", "a+", "b"];
         for pair in sorted.windows(2) {
-            assert_eq!(compare_part(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+            assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
         }
         for (a, b) in [("1.0", "0:1.0-0"), ("1.00", "1.0"), ("1.0-0", "1.0"), ("a0", "a")] {
             assert_eq!(compare(a, b), Ordering::Equal, "{a} {b}");

@@ -6,6 +6,7 @@ use super::checksum::Sha256;
 use super::date;
 use super::deb822::Control;
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use debmock_helper::unpack::hex;
 use md5::Digest;
 use std::io::Write;
 
@@ -152,10 +153,6 @@ fn tarball(entries: &[(&str, Option<&[u8]>)], seconds: u64) -> Result<Vec<u8>> {
         packed.finish()
     };
     build().doing(|| "cannot make a tar archive in memory".to_owned())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::archive::state::sources_list;
 use crate::buildroot::POLICY_FILE;
 use crate::config::{Bootstrap, Config, Variant};
 use crate::error::{Error, ErrorKind, Result};
+use crate::host;
 use crate::operation::Scope;
 use crate::solve::{PackageSet, Request, solve};
 use crate::store::Zone;
@@ -57,12 +58,14 @@ impl Recipe {
 ///
 /// # Errors
 /// [`ErrorKind::Archive`], [`ErrorKind::Signature`] and [`ErrorKind::Dependency`] from the
-/// archives, [`ErrorKind::Bootstrap`] if a package cannot be unpacked or configured.
+/// archives, [`ErrorKind::Bootstrap`] if a package cannot be unpacked or configured,
+/// [`ErrorKind::Isolation`] if programs of the architecture cannot run here.
 pub fn provide(zone: &Arc<Zone>, config: &Config, scope: &Scope) -> Result<Layer> {
     if config.bootstrap == Bootstrap::Dpkg {
         return Err(Error::new(ErrorKind::Config, "bootstrap = \"dpkg\" does not work yet")
             .with_hint("use bootstrap = \"native\""));
     }
+    host::check_architecture(&config.architecture)?;
     let archives = Archives::open(config, zone.places(), scope)?;
     let state = archives.state(scope)?;
     let recipe = scope.stage("resolve", format!("the packages of {}", config.name), || {
@@ -72,10 +75,13 @@ pub fn provide(zone: &Arc<Zone>, config: &Config, scope: &Scope) -> Result<Layer
             required: config.packages.variant == Variant::Buildd,
             packages: config.packages.wanted(),
         };
-        let set = solve(&packages, config.architecture.as_str(), &request)?;
+        let set = solve(&packages, config.architecture.as_str(), &request, scope)?;
         Ok(Recipe { set, sources: sources_list(&state), epoch: config.source_date_epoch })
     })?;
-    layer::provide(zone, &recipe.key(), config.lock_timeout, scope, |place| {
-        native::make(zone, &recipe, &archives, place, config.isolation.accept_weak, scope)
+    layer::provide(zone, &recipe.key(), config.lock_timeout, scope, |home| {
+        let tree = layer::below(home, "root");
+        zone.make_directory(tree.clone())?;
+        let ways = (config.isolation.accept_weak, config.architecture.is_32_bit_here());
+        native::make(zone, &recipe, &archives, &tree, ways, scope)
     })
 }

@@ -24,14 +24,14 @@ use std::time::{Duration, Instant};
 /// Lines of the log that an error repeats.
 const LAST_LINES: usize = 15;
 
-/// Fills the empty tree at `place` with the packages of `recipe`; `accept_weak` is that of
-/// [`SessionOptions`].
+/// Fills the empty tree at `place` with the packages of `recipe`; `accept_weak` and `linux32`
+/// are those of [`SessionOptions`].
 pub fn make(
     zone: &Arc<Zone>,
     recipe: &Recipe,
     archives: &Archives<'_>,
     place: &Place,
-    accept_weak: bool,
+    (accept_weak, linux32): (bool, bool),
     scope: &Scope,
 ) -> Result<()> {
     let options = SessionOptions {
@@ -40,6 +40,7 @@ pub fn make(
         hostname: "debmock".into(),
         binds: Vec::new(),
         accept_weak,
+        linux32,
     };
     let session = Session::open(zone, options, Vec::new(), scope)?;
     let (log, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;

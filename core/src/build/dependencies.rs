@@ -1,11 +1,12 @@
 //! The dependencies of a build without the build.
 
+use super::furnisher::furnish;
 use super::rebuild::asks_for_fakeroot;
 use super::{RebuildOptions, Workshop, source};
-use crate::apt::{Apt, BuildDependencies, DependencyOptions, Installed, Plan};
+use crate::apt::{Apt, BuildDependencies, DependencyOptions, Installed, Plan, Task};
 use crate::error::{IoContext, Result};
 use crate::operation::Scope;
-use crate::state::LogFile;
+use crate::state::{LogFile, Stages};
 
 /// Installs what a build with these options needs.
 ///
@@ -31,8 +32,11 @@ pub fn install_dependencies(
         fakeroot: asks_for_fakeroot(&Installed::read(workshop.session)?),
     };
     let Workshop { session, archive, debs, transport, .. } = *workshop;
-    Apt::new(session, archive, debs, transport, log)
+    let apt = Apt::new(session, archive, debs, transport, log)
         .parallel(workshop.parallel)
-        .remember_in(workshop.plans)
-        .install_dependencies(&BuildDependencies::of(&source.control, &dependencies)?, scope)
+        .remember_in(workshop.plans);
+    let task = Task::Dependencies(BuildDependencies::of(&source.control, &dependencies)?);
+    let plan = scope.stage("resolve", task.words(), || apt.resolve(&task, scope))?;
+    furnish(&plan, workshop, log, &Stages::default(), scope)?;
+    Ok(plan)
 }

@@ -110,20 +110,14 @@ fn archive_of(files: &[PathBuf], cache: &Path, debs: &Debs) -> Result<ArchiveSou
     let path = folder.to_str().ok_or_else(|| {
         Error::new(ErrorKind::Usage, format!("the path {} is not UTF-8", folder.display()))
     })?;
+    let uri = format!("copy://{}", uri::encode(path));
     Ok(ArchiveSource {
-        uri: format!("copy://{}", uri::encode(path)),
-        suite: "/".into(),
-        components: Vec::new(),
-        architectures: Vec::new(),
-        keyring: Keyring::Inline(String::new()),
         // It was made here, from files that the caller named.
         trusted: true,
         check_valid_until: false,
         check_date: false,
-        valid_until_max: None,
         by_hash: ByHash::No,
-        origin: None,
-        presumed: false,
+        ..ArchiveSource::new(&uri, "/", &[], Keyring::Inline(String::new()))
     })
 }
 

@@ -54,12 +54,25 @@ pub(super) fn of_build(exit: &Exit, title: &str, log: &LogFile) -> Result<()> {
         (_, Some(signal)) => format!("dpkg-buildpackage was ended by signal {signal}"),
         (status, _) => format!("dpkg-buildpackage failed with status {}", status.unwrap_or(-1)),
     };
-    let tail = log.tail(200);
-    let full = tail.iter().any(|line| line.contains("No space left on device"));
-    let kind = if full { ErrorKind::NoSpace } else { ErrorKind::Build };
-    let lines = that_matter(&tail, 12).join("\n  ");
-    Err(Error::new(kind, format!("{title} does not build: {how}"))
-        .with_source(format!("the last lines that matter are\n  {lines}")))
+    let lines = that_matter(&log.tail(200), 12).join("\n  ");
+    let error = Error::new(ErrorKind::Build, format!("{title} does not build: {how}"))
+        .with_source(format!("the last lines that matter are\n  {lines}"));
+    Err(of_full_disk(error, log))
+}
+
+/// The error of a stage whose programs said at the end that the disk is full (LC_ALL is C.UTF-8
+/// inside); else the error as it is.
+pub(super) fn of_full_disk(error: Error, log: &LogFile) -> Error {
+    let full = |line: &String| {
+        line.contains("No space left on device") || line.contains("Disk quota exceeded")
+    };
+    if !log.tail(40).iter().any(full) {
+        return error;
+    }
+    error.with_kind(ErrorKind::NoSpace).with_hint(
+        "free some space, for example with `debmock clean` or `debmock scrub layers`, and build \
+         again",
+    )
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod command;
 mod dependencies;
 mod extra;
 mod failure;
+mod furnisher;
 mod options;
 mod prepare;
 mod rebuild;
@@ -27,6 +28,7 @@ mod user;
 
 pub use dependencies::install_dependencies;
 pub use extra::extra_archives;
+pub use furnisher::Furnisher;
 pub use options::{BinNmu, BuildType, RebuildOptions, ResultDir, SourceSpec};
 pub use rebuild::{Rebuild, Workshop};
 pub use record::{BuildResult, Failure, FileHash, InstalledName, Status};

@@ -1,9 +1,10 @@
 //! The build directory: made, filled, unpacked.
 
+use super::failure::of_full_disk;
 use super::tree::NOT_SOURCE;
 use super::user::{BuildUser, must};
 use super::{RebuildOptions, Source, Workshop, binnmu};
-use crate::apt::Plan;
+use crate::apt::{Plan, broken};
 use crate::archive::version::Version;
 use crate::buildroot::{Exit, Run, Session};
 use crate::config;
@@ -46,16 +47,27 @@ pub(super) fn before_packages(
     must(session, &["sh", "-c", script], log, scope)
 }
 
+/// The version of the packages that come out.
+pub(super) fn build_version(options: &RebuildOptions, source: &Source) -> Result<Version> {
+    match &options.binnmu {
+        Some(binnmu) => binnmu::version(&source.version, binnmu.number),
+        None => Ok(source.version.clone()),
+    }
+}
+
+/// The source cannot be used; the end of the log says why.
+fn unusable(what: String, log: &LogFile) -> Error {
+    let error = Error::new(ErrorKind::Source, what).with_source(log.tail(3).join("; "));
+    of_full_disk(error, log)
+}
+
 impl<'a> Build<'a> {
     pub(super) fn new(
         workshop: &'a Workshop<'a>,
         options: &'a RebuildOptions,
         source: &Source,
     ) -> Result<Self> {
-        let version = match &options.binnmu {
-            Some(binnmu) => binnmu::version(&source.version, binnmu.number)?,
-            None => source.version.clone(),
-        };
+        let version = build_version(options, source)?;
         let folder = folder(workshop.config);
         let tree = format!("{folder}/{}-{}", source.name, version.upstream());
         Ok(Build { workshop, options, version, folder, tree })
@@ -77,7 +89,7 @@ impl<'a> Build<'a> {
             let content =
                 File::open(&file.path).doing(|| format!("cannot open {}", file.path.display()))?;
             let path = format!("{}/{}", self.folder, file.name);
-            session.write_file(&path, content.as_fd(), 0o644, user.owner())?;
+            session.put_file(&path, content.as_fd(), 0o644, user.owner(), scope)?;
         }
         let Some(directory) = &source.directory else { return Ok(()) };
         session.copy_in_without(directory, &self.tree, NOT_SOURCE, scope)?;
@@ -102,11 +114,7 @@ impl<'a> Build<'a> {
         let exit = self.logged(&argv, &self.tree, log, scope)?;
         let stem = format!("{}_{}", source.name, source.version.without_epoch());
         if exit.status != Some(0) {
-            return Err(Error::new(
-                ErrorKind::Source,
-                format!("no source package can be made of {}", self.tree),
-            )
-            .with_source(log.tail(3).join("; ")));
+            return Err(unusable(format!("no source package can be made of {}", self.tree), log));
         }
         for name in ["source.changes", "source.buildinfo"] {
             session.remove(&format!("{}/{stem}_{name}", self.folder))?;
@@ -118,33 +126,28 @@ impl<'a> Build<'a> {
     }
 
     /// Unpacks the source package in the build directory.
-    pub(super) fn unpack(
-        &self,
-        source: &Source,
-        user: &BuildUser,
-        log: &LogFile,
-        scope: &Scope,
-    ) -> Result<()> {
-        let unusable = |what: String| {
-            Err(Error::new(ErrorKind::Source, what).with_source(log.tail(3).join("; ")))
-        };
-        if let Some(dsc) = source.dsc() {
-            let argv = ["dpkg-source", "-x", dsc, &self.tree];
-            if self.logged(&argv, &self.folder, log, scope)?.status != Some(0) {
-                return unusable(format!("{dsc} cannot be unpacked"));
-            }
+    pub(super) fn unpack(&self, source: &Source, log: &LogFile, scope: &Scope) -> Result<()> {
+        let Some(dsc) = source.dsc() else { return Ok(()) };
+        let argv = ["dpkg-source", "-x", dsc, &self.tree];
+        match self.logged(&argv, &self.folder, log, scope)?.status {
+            Some(0) => Ok(()),
+            _ => Err(unusable(format!("{dsc} cannot be unpacked"), log)),
         }
-        self.check_changelog(source, user)?;
+    }
+
+    /// Gives the unpacked source the modes that builds find.
+    pub(super) fn set_modes(&self, log: &LogFile, scope: &Scope) -> Result<()> {
         // The set-group-id bit of the build directory is not the source's affair; only the build
         // user may write; and what `debian/files` names would be taken for results. The build user
         // does it: root does not walk through what somebody else made.
         let script =
             "chmod -R g-s,go+rX \"$1\" && chmod -R go-w \"$2\" && rm -f \"$1/debian/files\"";
         let run = self.as_user(&["sh", "-c", script, "sh", &self.tree, &self.folder], "/");
-        let exit = self.workshop.session.run(&run, scope, |line| log.line(scope, line))?;
+        let exit =
+            self.workshop.session.run(&run, scope, |line| log.line(scope, line)).map_err(broken)?;
         match exit.status {
             Some(0) => Ok(()),
-            _ => unusable(format!("the modes of {} cannot be set", self.tree)),
+            _ => Err(unusable(format!("the modes of {} cannot be set", self.tree), log)),
         }
     }
 
@@ -152,11 +155,11 @@ impl<'a> Build<'a> {
     fn logged(&self, argv: &[&str], directory: &str, log: &LogFile, scope: &Scope) -> Result<Exit> {
         let run = self.as_user(argv, directory);
         log.line(scope, format!("Command: {}", run.words()))?;
-        self.workshop.session.run(&run, scope, |line| log.line(scope, line))
+        self.workshop.session.run(&run, scope, |line| log.line(scope, line)).map_err(broken)
     }
 
     /// The changelog must be of the version that is to be built; a binNMU gets its entry.
-    fn check_changelog(&self, source: &Source, user: &BuildUser) -> Result<()> {
+    pub(super) fn check_changelog(&self, source: &Source, user: &BuildUser) -> Result<()> {
         let session = self.workshop.session;
         let path = format!("{}/debian/changelog", self.tree);
         let bytes = session.read_file(&path, 64 * 1024 * 1024).map_err(|error| {

@@ -1,9 +1,9 @@
 //! One rebuild, from its options to its results.
 
-use super::prepare::{self, Build};
+use super::prepare::{self, Build, build_version};
 use super::record::BuildResult;
 use super::results::Results;
-use super::{RebuildOptions, Source, collect, failure, source, user};
+use super::{Furnisher, RebuildOptions, Source, collect, failure, furnisher, source, user};
 use crate::apt::{Apt, BuildDependencies, DependencyOptions, Installed, Plan, Task};
 use crate::archive::state::{ArchiveState, Lists};
 use crate::archive::transport::Transport;
@@ -34,6 +34,9 @@ pub struct Workshop<'a> {
     /// Where it is remembered what apt chose. Only for a root that nobody has changed: apt itself
     /// may be changed in others.
     pub plans: Option<&'a Path>,
+    /// Who can open the root anew with packages in it; only for a root that nobody has changed and
+    /// that this build alone has open.
+    pub furnisher: Option<&'a dyn Furnisher>,
     /// The host's network.
     pub transport: &'a dyn Transport,
     /// How packages are built.
@@ -163,12 +166,17 @@ impl Rebuild {
         self.results.name(&self.record.name, &self.record.version);
         source.check_architecture(&workshop.archive.architecture, &self.options.build_type)?;
         let options = self.options.clone();
-        let build = Build::new(workshop, &options, &source)?;
-        let title = format!("{} {}", source.name, build.version);
+        let version = build_version(&options, &source)?;
+        let title = format!("{} {version}", source.name);
         let source_name = source.name.clone();
 
         let dependencies = self.dependencies(&source, workshop)?;
-        self.install(dependencies, workshop, scope)?;
+        let furnished = self.install(dependencies, workshop, scope)?;
+        let workshop = &match &furnished {
+            Some(session) => Workshop { session, plans: None, furnisher: None, ..*workshop },
+            None => Workshop { furnisher: None, ..*workshop },
+        };
+        let build = Build::new(workshop, &options, &source)?;
         let user = self.stages.stage(scope, "lay-out", &title, || {
             let user = user::provide(workshop, &self.root_log, scope)?;
             build.lay_out(&source, &user, &self.build_log, scope)?;
@@ -179,7 +187,8 @@ impl Rebuild {
             if asks_for_fakeroot(&Installed::read(workshop.session)?) || build.is_rootless(scope)? {
                 return Ok(());
             }
-            rebuild.install(BuildDependencies::just(&source_name, "fakeroot")?, workshop, scope)
+            let fakeroot = BuildDependencies::just(&source_name, "fakeroot")?;
+            rebuild.install(fakeroot, workshop, scope).map(|_| ())
         };
         if source.directory.is_some() {
             fakeroot(self)?;
@@ -189,7 +198,9 @@ impl Rebuild {
             source.check_architecture(&workshop.archive.architecture, &self.options.build_type)?;
         }
         self.stages.stage(scope, "unpack", &title, || {
-            build.unpack(&source, &user, &self.build_log, scope)
+            build.unpack(&source, &self.build_log, scope)?;
+            build.check_changelog(&source, &user)?;
+            build.set_modes(&self.build_log, scope)
         })?;
         fakeroot(self)?;
         let installed = Installed::read(workshop.session)?;
@@ -205,7 +216,7 @@ impl Rebuild {
             failure::of_build(&exit, &title, &self.build_log)
         })?;
         self.stages.stage(scope, "collect", &title, || {
-            collect::collect(&build, &source, &self.results, &mut self.record)
+            collect::collect(&build, &source, &self.results, &mut self.record, scope)
         })
     }
 
@@ -214,7 +225,7 @@ impl Rebuild {
         dependencies: BuildDependencies,
         workshop: &Workshop<'_>,
         scope: &Scope,
-    ) -> Result<()> {
+    ) -> Result<Option<Arc<Session>>> {
         let Workshop { session, archive, debs, transport, .. } = *workshop;
         let apt = Apt::new(session, archive, debs, transport, &self.root_log)
             .parallel(workshop.parallel)
@@ -222,18 +233,11 @@ impl Rebuild {
         let task = Task::Dependencies(dependencies);
         let plan =
             self.stages.stage(scope, "resolve", task.words(), || apt.resolve(&task, scope))?;
-        if !plan.is_empty() {
-            let counted = plan.counted();
-            self.stages.stage(scope, "fetch", &counted, || apt.fetch(&plan, scope))?;
-            self.stages.stage(scope, "apply", &counted, || {
-                prepare::before_packages(session, &plan, &self.root_log, scope)?;
-                apt.apply(&plan, scope)
-            })?;
-        }
+        let furnished = furnisher::furnish(&plan, workshop, &self.root_log, &self.stages, scope)?;
         let Plan { install, remove, .. } = plan;
         self.record.dependencies.extend(install);
         self.record.removed.extend(remove);
-        Ok(())
+        Ok(furnished)
     }
 
     fn dependencies(&self, source: &Source, workshop: &Workshop<'_>) -> Result<BuildDependencies> {

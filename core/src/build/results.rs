@@ -12,7 +12,6 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// Logs that a result may have.
 const LOGS: &[&str] = &["build.log", "root.log", "state.log", "installed_pkgs.log"];
@@ -27,7 +26,7 @@ const ASIDE: &str = ".debmock-result.";
 #[derive(Debug)]
 pub(super) struct Results {
     /// The directory beside; removed when this is dropped.
-    beside: TempDir,
+    beside: aside::Folder,
     /// Where they go; named after what was asked for as long as the source is unknown.
     target: PathBuf,
     below: Option<PathBuf>,
@@ -66,6 +65,19 @@ impl Results {
     /// Where a file is as long as the result is not complete.
     pub(super) fn aside(&self, name: &str) -> PathBuf {
         self.beside.path().join(name)
+    }
+
+    /// Where the results go.
+    pub(super) fn place(&self) -> &Path {
+        &self.target
+    }
+
+    /// Bytes that may be written there.
+    pub(super) fn free(&self) -> Result<u64> {
+        let path = self.beside.path();
+        let disk =
+            rustix::fs::statvfs(path).doing(|| format!("cannot look at {}", path.display()))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// A directory for files that do not belong to the result.

@@ -1,6 +1,8 @@
 //! The unprivileged user who builds.
 
 use super::Workshop;
+use super::failure::of_full_disk;
+use crate::apt::broken;
 use crate::buildroot::{Run, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
@@ -80,14 +82,16 @@ fn find(passwd: &str, name: &str) -> Option<BuildUser> {
 /// Runs a program as root that has to succeed.
 pub(super) fn must(session: &Session, argv: &[&str], log: &LogFile, scope: &Scope) -> Result<()> {
     log.line(scope, format!("$ {}", argv.join(" ")))?;
-    let exit = session.run(&Run::new(argv), scope, |line| log.line(scope, line))?;
+    let run = Run::new(argv);
+    let exit = session.run(&run, scope, |line| log.line(scope, line)).map_err(broken)?;
     match exit.status {
         Some(0) => Ok(()),
-        _ => Err(Error::new(
-            ErrorKind::Buildroot,
-            format!("`{}` failed in the root", argv.join(" ")),
-        )
-        .with_source(log.tail(3).join("; "))),
+        _ => {
+            let message = format!("`{}` failed in the root", argv.join(" "));
+            let error =
+                Error::new(ErrorKind::Buildroot, message).with_source(log.tail(3).join("; "));
+            Err(of_full_disk(error, log))
+        }
     }
 }
 

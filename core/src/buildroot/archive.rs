@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 /// How an archive is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +91,24 @@ fn read_through(
     Ok(LayerKey::of("import", &[hash.finalize().as_slice()]))
 }
 
+/// Opens an archive, which is read twice: a device may have no end, a pipe only one reading.
+fn open_archive(file: &Path) -> Result<File> {
+    let doing = || format!("cannot read {}", file.display());
+    let flags = rustix::fs::OFlags::RDONLY
+        | rustix::fs::OFlags::NONBLOCK
+        | rustix::fs::OFlags::NOCTTY
+        | rustix::fs::OFlags::CLOEXEC;
+    // Opening a pipe would wait for whoever writes to it.
+    let opened = rustix::fs::open(file, flags, rustix::fs::Mode::empty()).doing(doing)?;
+    let archive = File::from(opened);
+    if !archive.metadata().doing(doing)?.is_file() {
+        let message = format!("{} is no regular file", file.display());
+        return Err(Error::new(ErrorKind::Usage, message)
+            .with_hint("write the archive to a file first, and name that file"));
+    }
+    Ok(archive)
+}
+
 impl Buildroot {
     /// Writes the root to `file`, which appears complete or not at all. The same root gives the
     /// same bytes.
@@ -103,11 +122,10 @@ impl Buildroot {
         let doing = || format!("cannot write {}", file.display());
         let aside = Aside::of(file).doing(doing)?;
         scope.stage("export", file.display().to_string(), || {
-            let layer = Place::layer(format!("{}/root", base.layer));
             let tree = match base.storage {
                 // Without the session's layer, and without a change to anything.
                 Storage::Overlay => {
-                    let mut lower = vec![layer];
+                    let mut lower = self.stack(&base);
                     if self.zone.list(Place::root(self.name.clone()))?.iter().any(|n| n == "upper")
                     {
                         lower.insert(0, self.place("upper"));
@@ -116,7 +134,8 @@ impl Buildroot {
                 }
                 Storage::Copy => Tree::Directory { place: self.place("tree"), writable: false },
             };
-            let session = self.open_tree(tree, super::Access::default(), vec![lock], scope)?;
+            let session =
+                self.open_tree(tree, super::Access::default(), vec![Arc::new(lock)], scope)?;
             let compression = match options.compression {
                 Compression::None => None,
                 Compression::Zstd(level) => Some((
@@ -140,21 +159,24 @@ impl Buildroot {
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while a session of this value is open; [`ErrorKind::Buildroot`] for an
-    /// archive that is damaged or tries to leave the root.
+    /// archive that is damaged or tries to leave the root; [`ErrorKind::Usage`] for a device, pipe
+    /// or directory in its place.
     pub fn import(&self, file: &Path, scope: &Scope) -> Result<()> {
         self.refuse_if_open("import into")?;
         let doing = || format!("cannot read {}", file.display());
-        let mut archive = File::open(file).doing(doing)?;
+        let mut archive = open_archive(file)?;
         let key = scope.stage("hash", file.display().to_string(), || {
             read_through(&mut archive, None::<std::io::Sink>, scope, doing)
         })?;
         let _lock = self.lock(scope)?;
         let limit = self.config.lock_timeout;
-        let layer = layer::provide(&self.zone, &key, limit, scope, |place| {
+        let layer = layer::provide(&self.zone, &key, limit, scope, |home| {
+            let tree = layer::below(home, "root");
+            self.zone.make_directory(tree.clone())?;
             scope.stage("import", file.display().to_string(), || {
                 // The same open file: another one may have its name by now.
                 archive.seek(SeekFrom::Start(0)).doing(doing)?;
-                self.unpack(&mut archive, file, &key, place, scope)
+                self.unpack(&mut archive, file, &key, &tree, scope)
             })
         })?;
         self.stand_on(layer.key(), BaseOrigin::Import, scope)?;
@@ -208,6 +230,7 @@ impl Buildroot {
             hostname: self.config.isolation.hostname.clone(),
             binds: Vec::new(),
             accept_weak: true,
+            linux32: false,
         };
         super::Session::open(&self.zone, options, Vec::new(), scope)
     }

@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use tempfile::{NamedTempFile, TempDir, TempPath};
+use tempfile::{NamedTempFile, TempPath};
 
 /// How hidden names of files begin.
 const PREFIX: &str = ".debmock-new.";
@@ -97,21 +97,58 @@ pub(super) fn folder(target: &Path) -> &Path {
     target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// A directory on its way. Dropping it removes it, whatever the modes of what is in it.
+#[derive(Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// Its path, as long as it has no other.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Gives it its place. One that is renamed within its parent need not be open for writing.
+    pub(super) fn place(self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.0, target)?;
+        // There is nothing to be removed any more.
+        std::mem::forget(self);
+        Ok(())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+/// Deletes a tree, as far as that is possible.
+fn remove(path: &Path) {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    if let (Some(name), Ok(parent)) = (name, File::open(folder(path))) {
+        // The next one with the same prefix tries again.
+        let _ = debmock_helper::store::remove_tree(&parent.into(), &name);
+    }
+}
+
 /// A directory of mode 0700 in `parent` that only this process uses; its name begins with
 /// `prefix`, after which comes the number of the process. Those of processes that are gone are
 /// removed.
-pub(crate) fn directory(parent: &Path, prefix: &str) -> io::Result<TempDir> {
+pub(crate) fn directory(parent: &Path, prefix: &str) -> io::Result<Folder> {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owner = name.strip_prefix(prefix).and_then(|rest| rest.split('.').next());
         if owner
             .is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists())
         {
-            let _ = fs::remove_dir_all(entry.path());
+            remove(&entry.path());
         }
     }
     let prefix = format!("{prefix}{}.", std::process::id());
-    tempfile::Builder::new().prefix(&prefix).tempdir_in(parent)
+    let made = Folder(tempfile::Builder::new().prefix(&prefix).tempdir_in(parent)?.keep());
+    // Whatever the caller's umask has left of it.
+    fs::set_permissions(made.path(), Permissions::from_mode(0o700))?;
+    Ok(made)
 }
 
 #[cfg(test)]
@@ -184,7 +221,14 @@ mod tests {
         let (left, other) = (home.path().join(".x.999999999.a"), home.path().join(".x.mine"));
         fs::create_dir(&left).unwrap();
         fs::create_dir(&other).unwrap();
+        fs::create_dir(left.join("closed")).unwrap();
+        fs::set_permissions(left.join("closed"), Permissions::from_mode(0o000)).unwrap();
         let made = directory(home.path(), ".x.").unwrap();
         assert!(!left.exists() && other.exists() && made.path().exists());
+        assert_eq!(fs::metadata(made.path()).unwrap().mode() & 0o777, 0o700);
+        fs::create_dir(made.path().join("in")).unwrap();
+        fs::set_permissions(made.path().join("in"), Permissions::from_mode(0o000)).unwrap();
+        drop(made);
+        assert_eq!(names(home.path()), [".x.mine"]);
     }
 }

@@ -1,6 +1,7 @@
 //! Which layer a buildroot stands on.
 
-use super::Buildroot;
+use super::snapshot::SNAPSHOTS;
+use super::{Asked, Buildroot};
 use crate::bootstrap;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
@@ -18,6 +19,23 @@ pub struct Base {
     pub origin: BaseOrigin,
     /// How the buildroot keeps its changes.
     pub storage: Storage,
+    /// What the config asked for when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+    /// What lies between the base layer and the changes, topmost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<Lower>,
+}
+
+/// A tree between the base layer and the changes of a buildroot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Lower {
+    /// The layer of this key: packages that several buildroots may share.
+    Layer(String),
+    /// The frozen changes of this buildroot that have this id.
+    Snapshot(String),
 }
 
 /// Where a base layer came from.
@@ -42,7 +60,33 @@ pub enum Storage {
     Copy,
 }
 
+impl Base {
+    /// The layers that it takes, the base layer among them.
+    pub(super) fn layers(&self) -> impl Iterator<Item = &str> {
+        let above = self.above.iter().filter_map(|lower| match lower {
+            Lower::Layer(key) => Some(key.as_str()),
+            Lower::Snapshot(_) => None,
+        });
+        above.chain([self.layer.as_str()])
+    }
+}
+
 impl Buildroot {
+    /// The trees that the buildroot stands on, topmost first.
+    pub(super) fn stack(&self, base: &Base) -> Vec<Place> {
+        let above = base.above.iter().map(|lower| match lower {
+            Lower::Layer(key) => Place::layer(format!("{key}/root")),
+            Lower::Snapshot(id) => self.place(&format!("{SNAPSHOTS}/{id}/root")),
+        });
+        above.chain([Place::layer(format!("{}/root", base.layer))]).collect()
+    }
+
+    /// Records what the buildroot stands on.
+    pub(super) fn record(&self, base: &Base) -> Result<()> {
+        let text = serde_json::to_vec_pretty(base).unwrap_or_default();
+        self.zone.write(self.place("base.json"), &text)
+    }
+
     /// What the buildroot stands on; nothing if it has not been made.
     pub fn base(&self) -> Result<Option<Base>> {
         match self.zone.read(self.place("base.json"))? {
@@ -58,17 +102,59 @@ impl Buildroot {
         }
     }
 
-    /// Makes the buildroot if it does not exist.
+    /// Makes the buildroot if it does not exist, and anew if the config asks for another one and
+    /// nothing is lost by that.
     pub(super) fn provide(&self, _lock: &Held, scope: &Scope) -> Result<Base> {
         if let Some(base) = self.base()? {
-            return Ok(base);
+            self.finish_freezing(scope)?;
+            let differences = self.differences(&base);
+            if differences.is_empty() {
+                return Ok(base);
+            }
+            let found = format!("the root is one with {}", differences.join(", "));
+            if !self.may_replace(&base)? {
+                return Err(self.is_another(&base, &found));
+            }
+            scope.warn(format!("{found}; nothing was changed in it: it is made anew"), None);
         }
         let layer = bootstrap::provide(&self.zone, &self.config, scope)?;
         self.stand_on(layer.key(), BaseOrigin::Bootstrap, scope)
     }
 
+    /// How the base differs from what the config asks for now, in words.
+    fn differences(&self, base: &Base) -> Vec<String> {
+        let now = Asked::of(&self.config);
+        base.asked.as_ref().map(|then| then.differences(&now)).unwrap_or_default()
+    }
+
+    /// Whether nothing is lost if the root stands on something else: it comes from packages, and
+    /// nobody has opened it for writing. Of a copy that cannot be told.
+    fn may_replace(&self, base: &Base) -> Result<bool> {
+        if base.origin == BaseOrigin::Import || base.storage == Storage::Copy {
+            return Ok(false);
+        }
+        Ok(base.above.is_empty() && self.is_unchanged()?)
+    }
+
+    fn is_another(&self, base: &Base, found: &str) -> Error {
+        let name = &self.name;
+        let message = format!("the buildroot {name} is not what the config asks for: {found}");
+        let begin = match base.origin {
+            BaseOrigin::Bootstrap => "`debmock clean` drops what was changed in it and begins anew",
+            BaseOrigin::Import => {
+                "`debmock import` puts another archive in its place, `debmock scrub chroot` removes it"
+            }
+        };
+        Error::new(ErrorKind::Buildroot, message).with_hint(format!(
+            "{begin}; `--uniqueext NAME` keeps it and makes another one beside it"
+        ))
+    }
+
     /// Puts the buildroot on a layer, without changes.
     pub(super) fn stand_on(&self, layer: &str, origin: BaseOrigin, scope: &Scope) -> Result<Base> {
+        let kept = self.base().ok().flatten().filter(|base| {
+            base.origin == BaseOrigin::Import && origin == base.origin && base.layer == layer
+        });
         self.drop_changes(scope)?;
         self.zone.make_directory(Place::root(self.name.clone()))?;
         let storage = match self.zone.probe_overlay() {
@@ -89,9 +175,14 @@ impl Buildroot {
                 self.zone.rename(self.place("tree.new"), self.place("tree"))
             })?;
         }
-        let base = Base { layer: layer.to_owned(), origin, storage };
-        let text = serde_json::to_vec_pretty(&base).unwrap_or_default();
-        self.zone.write(self.place("base.json"), &text)?;
+        let asked = match origin {
+            BaseOrigin::Bootstrap => Asked::of(&self.config),
+            BaseOrigin::Import => Asked::of_import(&self.config),
+        };
+        let asked = kept.map_or(Some(asked), |kept| kept.asked);
+        let layer = layer.to_owned();
+        let base = Base { layer, origin, storage, asked, above: Vec::new() };
+        self.record(&base)?;
         Ok(base)
     }
 
@@ -100,7 +191,7 @@ impl Buildroot {
         // A copied tree before `session`, where the originals of what it borrows are kept: whoever
         // is killed in between leaves nothing that cannot be put back.
         for part in ["upper", "work", "tree", "tree.new", "session", "boot"] {
-            self.zone.remove(self.place(part), scope)?;
+            self.zone.discard(self.place(part), scope)?;
         }
         Ok(())
     }

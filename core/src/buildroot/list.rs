@@ -72,8 +72,9 @@ impl Buildroot {
         let mut layers = Vec::new();
         for key in names(Place::layer("."))? {
             let bytes = zone.usage(Place::layer(key.clone()), scope)?;
-            let stands =
-                |root: &&ListedBuildroot| root.base.as_ref().is_some_and(|base| base.layer == key);
+            let stands = |root: &&ListedBuildroot| {
+                root.base.as_ref().is_some_and(|base| base.layers().any(|layer| layer == key))
+            };
             let used_by = buildroots.iter().filter(stands).map(|root| root.name.clone()).collect();
             layers.push(ListedLayer { key, bytes, used_by });
         }

@@ -7,22 +7,35 @@
 
 mod archive;
 pub(crate) mod aside;
+mod asked;
 mod base;
 mod files;
+mod furnish;
+mod limit;
 mod list;
 mod packages;
 mod remove;
 mod session;
+<<<<<<< HEAD
 mod stdio;
+=======
+mod snapshot;
+>>>>>>> main
 mod transfer;
 
 pub use archive::{Compression, ExportOptions};
-pub use base::{Base, BaseOrigin, Storage};
+pub use asked::{Asked, Content};
+pub use base::{Base, BaseOrigin, Lower, Storage};
 pub(crate) use files::{POLICY as POLICY_FILE, policy};
 pub use list::{ListedBuildroot, ListedLayer, Listing};
 pub use remove::Scrub;
+<<<<<<< HEAD
 pub use session::{Attached, Exit, Process, Run, Session, SessionOptions};
 pub use stdio::Stdio;
+=======
+pub use session::{Attached, Exit, Process, Run, Session, SessionOptions, Stdio};
+pub use snapshot::Snapshot;
+>>>>>>> main
 
 use crate::config::{Config, IsolationMode};
 use crate::error::{Error, ErrorKind, Result};
@@ -71,11 +84,19 @@ impl Buildroot {
     /// [`ErrorKind::Helper`] if there is no helper, [`ErrorKind::Usage`] for a bad `uniqueext`.
     pub fn new(config: Config, options: &BuildrootOptions) -> Result<Self> {
         let mut name = config.name.clone();
-        if let Some(ext) = &options.uniqueext {
-            name = format!("{name}-{ext}");
-        }
         let reserved = [debmock_helper::store::TRASH, debmock_helper::store::LOCKS];
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+~".contains(c);
+        if let Some(ext) = &options.uniqueext {
+            // A script whose variable is empty means another root than the one without a name.
+            if !ext.chars().all(plain) || !ext.contains(|c: char| c.is_ascii_alphanumeric()) {
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    format!("{ext:?} cannot tell a buildroot of {name} from others (--uniqueext)"),
+                )
+                .with_hint("use letters, digits, and - _ . + ~, at least one letter or digit"));
+            }
+            name = format!("{name}-{ext}");
+        }
         if !name.chars().all(plain)
             || name.starts_with('.')
             || name.len() > 200
@@ -114,13 +135,19 @@ impl Buildroot {
     }
 
     /// Makes the buildroot unless it exists: resolves and makes its base layer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Buildroot`] if it exists, was changed, and was made of something else than the
+    /// config asks for now; [`ErrorKind::Locked`], and those of the archives and of bootstrap.
     pub fn init(&self, scope: &Scope) -> Result<()> {
         self.check_fork()?;
         if self.current().is_some() {
             return Ok(());
         }
         let lock = self.lock(scope)?;
-        self.provide(&lock, scope).map(|_| ())
+        self.provide(&lock, scope)?;
+        self.keep_limits(scope);
+        Ok(())
     }
 
     /// Whether it has been made.
@@ -141,7 +168,7 @@ impl Buildroot {
             return Ok(session);
         }
         let lock = self.lock(scope)?;
-        let session = Arc::new(self.open_root(lock, access, scope)?);
+        let session = Arc::new(self.open_root(&Arc::new(lock), access, scope)?);
         *open = Arc::downgrade(&session);
         Ok(session)
     }
@@ -151,45 +178,61 @@ impl Buildroot {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = self.lock(scope)?;
         self.start_over(&lock, scope)?;
-        let session = Arc::new(self.open_root(lock, Access::default(), scope)?);
+        let session = Arc::new(self.open_root(&Arc::new(lock), Access::default(), scope)?);
         *open = Arc::downgrade(&session);
         Ok(session)
     }
 
-    fn open_root(&self, lock: Held, access: Access, scope: &Scope) -> Result<Session> {
-        let base = self.provide(&lock, scope)?;
+    fn open_root(&self, lock: &Arc<Held>, access: Access, scope: &Scope) -> Result<Session> {
+        let base = self.provide(lock, scope)?;
+        self.open_recorded(&base, access, vec![Arc::clone(lock)], scope)
+    }
+
+    /// Opens the root, which stands on `base`.
+    fn open_recorded(
+        &self,
+        base: &Base,
+        access: Access,
+        locks: Vec<Arc<Held>>,
+        scope: &Scope,
+    ) -> Result<Session> {
         let tree = match base.storage {
             Storage::Overlay => Tree::Overlay {
-                lower: vec![Place::layer(format!("{}/root", base.layer))],
+                lower: self.stack(base),
                 upper: Some(Place::root(self.name.clone())),
             },
             Storage::Copy => Tree::Directory { place: self.place("tree"), writable: true },
         };
-        self.open_tree(tree, access, vec![lock], scope)
-            .map_err(|error| self.explain_missing(error, &base))
+        self.open_tree(tree, access, locks, scope)
+            .map_err(|error| self.explain_missing(error, base))
     }
 
-    /// Tells a base layer that is gone, such as after somebody emptied the cache, from other
+    /// Tells a layer that is gone, such as after somebody emptied the cache, from other
     /// failures.
     fn explain_missing(&self, error: Error, base: &Base) -> Error {
-        let record = Place::layer(format!("{}/layer.json", base.layer));
-        if base.storage != Storage::Overlay || !matches!(self.zone.read(record), Ok(None)) {
+        let gone = |key: &&str| {
+            let record = Place::layer(format!("{key}/layer.json"));
+            matches!(self.zone.read(record), Ok(None))
+        };
+        let Some(layer) = base.layers().find(gone).filter(|_| base.storage == Storage::Overlay)
+        else {
             return error;
-        }
-        let name = &self.name;
+        };
         Error::new(
             ErrorKind::Buildroot,
-            format!("the base layer of the buildroot {name} is gone from the store"),
+            format!("the layer {layer} of the buildroot {} is gone from the store", self.name),
         )
         .with_source(error)
-        .with_hint("drop what was changed in it with `debmock clean`; the base is made again then")
+        .with_hint(
+            "drop what was changed in it with `debmock clean`; its layers are made again then",
+        )
     }
 
     fn open_tree(
         &self,
         tree: Tree,
         access: Access,
-        locks: Vec<Held>,
+        locks: Vec<Arc<Held>>,
         scope: &Scope,
     ) -> Result<Session> {
         self.check_limits(scope)?;
@@ -205,6 +248,7 @@ impl Buildroot {
             hostname: isolation.hostname.clone(),
             binds: binds.collect(),
             accept_weak: isolation.accept_weak,
+            linux32: self.config.architecture.is_32_bit_here(),
         };
         Session::open(&self.zone, options, locks, scope)
     }

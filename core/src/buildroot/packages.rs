@@ -41,7 +41,7 @@ impl Buildroot {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.session(Access::default(), scope)?;
         let state = archives.state_with(&[], Refresh::Always, scope)?;
-        self.apt_of(&archives, &session, &state, |apt| apt.upgrade(scope))
+        self.apt_of(&archives, &session, &state, scope, |apt| apt.upgrade(scope))
     }
 
     /// Runs `apt-get` with `arguments`; packages that it wants are fetched by this process.
@@ -58,12 +58,22 @@ impl Buildroot {
     /// As [`Buildroot::install`], and [`crate::ErrorKind::Source`].
     pub fn install_dependencies(&self, options: &RebuildOptions, scope: &Scope) -> Result<Plan> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
+        let joined = self.current();
         let session = self.session(Access::default(), scope)?;
+        let alone = joined.is_none() && self.is_unchanged()?;
         let state = self.state_for(options, &archives, scope)?;
-        let shelves = self.shelves();
-        let workshop = self.workshop(&archives, &session, &state, &shelves);
+        let mut shelves = self.shelves();
+        if alone {
+            shelves.plans = self.plans()?;
+        }
+        let mut workshop = self.workshop(&archives, &session, &state, &shelves);
+        if alone && self.takes_layers()? {
+            workshop.furnisher = Some(self);
+        }
         let log = LogFile::events_only(Log::Root);
-        build::install_dependencies(options, &workshop, &log, scope)
+        let plan = build::install_dependencies(options, &workshop, &log, scope)?;
+        self.keep_limits(scope);
+        Ok(plan)
     }
 
     /// Builds a source package. Unless a session is open already, the root begins without
@@ -93,7 +103,11 @@ impl Buildroot {
         if joined.is_none() {
             shelves.plans = self.plans()?;
         }
-        let result = rebuild.run(&self.workshop(&archives, &session, &state, &shelves), scope);
+        let mut workshop = self.workshop(&archives, &session, &state, &shelves);
+        if joined.is_none() && self.takes_layers()? {
+            workshop.furnisher = Some(self);
+        }
+        let result = rebuild.run(&workshop, scope);
         let locks = session.locks();
         drop(session);
         let wanted = match cleanup {
@@ -111,6 +125,7 @@ impl Buildroot {
                 scope.warn(format!("the root keeps what the build left: {error}"), None);
             }
         }
+        self.keep_limits(scope);
         result
     }
 
@@ -118,7 +133,7 @@ impl Buildroot {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.session(Access::default(), scope)?;
         let state = archives.state(scope)?;
-        self.apt_of(&archives, &session, &state, work)
+        self.apt_of(&archives, &session, &state, scope, work)
     }
 
     fn apt_of<T>(
@@ -126,13 +141,16 @@ impl Buildroot {
         archives: &Archives<'_>,
         session: &Session,
         state: &ArchiveState,
+        scope: &Scope,
         work: impl FnOnce(&Apt<'_>) -> Result<T>,
     ) -> Result<T> {
         let log = LogFile::events_only(Log::Root);
         let apt = Apt::new(session, state, archives.debs(), archives.transport(), &log)
             .parallel(self.config.network.parallel)
             .source_date_epoch(self.config.source_date_epoch);
-        work(&apt)
+        let done = work(&apt)?;
+        self.keep_limits(scope);
+        Ok(done)
     }
 
     /// What the archives offer for one build, extra packages and repositories included.
@@ -156,7 +174,7 @@ impl Buildroot {
     /// apt, which is not asked to speak for this one.
     fn plans(&self) -> Result<Option<PathBuf>> {
         let folder = self.zone.places().cache.join("lists/v1/plans");
-        Ok(self.base()?.map(|base| folder.join(base.layer)))
+        Ok(self.base()?.and_then(|base| base.layers().next().map(|layer| folder.join(layer))))
     }
 
     fn workshop<'a>(
@@ -173,6 +191,7 @@ impl Buildroot {
             debs: archives.debs(),
             sources: &shelves.sources,
             plans: shelves.plans.as_deref(),
+            furnisher: None,
             transport: archives.transport(),
             config: &self.config.build,
             suite: self.config.suite.as_str(),

@@ -1,11 +1,12 @@
 //! Removing: changes of a buildroot, buildroots, and what of the store nobody uses.
 
-use super::{Base, BaseOrigin, Buildroot, Storage};
+use super::snapshot::SNAPSHOTS;
+use super::{Base, BaseOrigin, Buildroot, Snapshot, Storage};
 use crate::error::{ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use crate::store::Held;
-use debmock_helper::protocol::{Area, Place};
-use debmock_helper::store::{MAKING, TRASH};
+use debmock_helper::protocol::Place;
+use debmock_helper::store::MAKING;
 use std::fs;
 use std::time::Duration;
 
@@ -33,7 +34,8 @@ pub(super) const LISTS: &[&str] = &["lists"];
 
 impl Buildroot {
     /// Removes what was changed since the base, which is chosen anew at the next use unless it was
-    /// imported.
+    /// imported. What is removed is deleted beside further work, also after the end of this
+    /// process.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while a session of this value is open.
@@ -44,22 +46,25 @@ impl Buildroot {
     }
 
     /// What [`Buildroot::clean`] does, for those who hold the lock.
-    pub(super) fn start_over(&self, _lock: &Held, scope: &Scope) -> Result<()> {
+    pub(super) fn start_over(&self, lock: &Held, scope: &Scope) -> Result<()> {
         match self.base()? {
             Some(base) if base.origin == BaseOrigin::Import => {
                 if base.storage == Storage::Copy {
                     self.stand_on(&base.layer, base.origin, scope)?;
                 } else {
                     self.drop_changes(scope)?;
+                    self.record(&Base { above: Vec::new(), ..base })?;
+                    self.remove_unused(&self.snapshots()?, scope)?;
                 }
             }
             // A record that cannot be read is no reason to keep anything.
-            _ => self.zone.remove(Place::root(self.name.clone()), scope)?,
+            _ => self.forget_all_but_snapshots(lock, scope)?,
         }
         Ok(())
     }
 
-    /// Removes parts of the store. Layers that a buildroot stands on stay.
+    /// Removes parts of the store, and what was removed earlier and is not deleted yet; waits for
+    /// that. Layers that a buildroot stands on stay.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while a session of this value is open.
@@ -68,15 +73,13 @@ impl Buildroot {
         let wanted = |part| what.contains(&part) || what.contains(&Scrub::All);
         if wanted(Scrub::Chroot) {
             let _lock = self.lock(scope)?;
-            self.zone.remove(Place::root(self.name.clone()), scope)?;
+            self.zone.discard(Place::root(self.name.clone()), scope)?;
         }
         if wanted(Scrub::Layers) {
             self.scrub_layers(scope)?;
         }
-        // What killed processes left takes space, and belongs to nobody.
-        for area in [Area::Layers, Area::Roots] {
-            self.zone.remove(Place { area, path: TRASH.into() }, scope)?;
-        }
+        // Whoever scrubs wants the space. No lock is held any more.
+        self.zone.empty_trash(scope)?;
         let cache = &self.zone.places().cache;
         let parts = [(Scrub::Debs, DEBS), (Scrub::Lists, LISTS)];
         let folders = parts.iter().filter(|(part, _)| wanted(*part)).flat_map(|(_, names)| *names);
@@ -94,27 +97,39 @@ impl Buildroot {
             if !is_tree(&layer) {
                 continue;
             }
-            // Whoever makes it holds its lock until a buildroot stands on it, so that only now it
-            // is certain who does.
-            let key = layer.strip_prefix(MAKING).unwrap_or(&layer);
-            match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
-                Ok(_lock) if self.layers_in_use()?.contains(&layer) => {}
-                Ok(_lock) => self.zone.remove(Place::layer(layer), scope)?,
-                Err(error) if error.kind() == ErrorKind::Locked => {}
-                Err(error) => return Err(error),
-            }
+            self.remove_layer(&layer, scope)?;
         }
         Ok(())
     }
 
-    fn layers_in_use(&self) -> Result<Vec<String>> {
+    /// Removes a layer, or what somebody began to make of one, unless it is in use.
+    pub(super) fn remove_layer(&self, layer: &str, scope: &Scope) -> Result<()> {
+        // Whoever makes it holds its lock until a buildroot stands on it, so that only now it is
+        // certain who does.
+        let key = layer.strip_prefix(MAKING).unwrap_or(layer);
+        match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
+            Ok(_lock) if self.layers_in_use()?.iter().any(|used| used == layer) => Ok(()),
+            Ok(_lock) => self.zone.discard(Place::layer(layer), scope),
+            Err(error) if error.kind() == ErrorKind::Locked => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn layers_in_use(&self) -> Result<Vec<String>> {
         let mut used = Vec::new();
         for name in self.zone.list(Place::root("."))? {
             let record = Place::root(format!("{name}/base.json"));
             if let Ok(Some(text)) = self.zone.read(record)
                 && let Ok(base) = serde_json::from_slice::<Base>(&text)
             {
-                used.push(base.layer);
+                used.extend(base.layers().map(str::to_owned));
+            }
+            let record = Place::root(format!("{name}/{SNAPSHOTS}/list.json"));
+            if let Ok(Some(text)) = self.zone.read(record)
+                && let Ok(snapshots) = serde_json::from_slice::<Vec<Snapshot>>(&text)
+            {
+                let layers = snapshots.iter().flat_map(Snapshot::layers);
+                used.extend(layers.map(str::to_owned));
             }
         }
         Ok(used)

@@ -30,6 +30,9 @@ pub struct SessionOptions {
     pub binds: Vec<Bind>,
     /// Accept a weaker `/proc` or `/sys` with a warning.
     pub accept_weak: bool,
+    /// The root is of the 32-bit architecture of this 64-bit machine: `uname -m` says so to its
+    /// programs.
+    pub linux32: bool,
 }
 
 /// An open buildroot. Dropping it ends every process and every mount of it.
@@ -61,7 +64,7 @@ pub struct Run {
     pub wall_limit: Option<Duration>,
     /// End the program when it printed nothing for this long (captured and logged runs only).
     pub silence_limit: Option<Duration>,
-    /// 32-bit personality.
+    /// 32-bit personality, also in a session without.
     pub linux32: bool,
 }
 
@@ -107,7 +110,7 @@ impl Session {
     pub fn open(
         zone: &Arc<Zone>,
         options: SessionOptions,
-        locks: Vec<Held>,
+        locks: Vec<Arc<Held>>,
         scope: &Scope,
     ) -> Result<Self> {
         let (keeper, theirs) = Keeper::pair()?;
@@ -117,6 +120,7 @@ impl Session {
             hostname: options.hostname,
             binds: options.binds,
             accept_weak: options.accept_weak,
+            linux32: options.linux32,
         };
         let request = Request::Open(Box::new(open));
         let channel = zone.helper().request(&request, &[theirs.as_fd()])?;
@@ -128,12 +132,7 @@ impl Session {
                     scope.warn(warning, None);
                 }
                 let zone = Arc::clone(zone);
-                Ok(Session {
-                    keeper,
-                    number: session,
-                    zone,
-                    locks: locks.into_iter().map(Arc::new).collect(),
-                })
+                Ok(Session { keeper, number: session, zone, locks })
             }
             other => Err(unexpected(&other).into()),
         }
@@ -147,6 +146,13 @@ impl Session {
     /// Its locks, for those who have something to do right after its end.
     pub(super) fn locks(&self) -> Vec<Arc<Held>> {
         self.locks.clone()
+    }
+
+    /// Ends every process and every mount of it, while somebody may still hold the value: whatever
+    /// is asked of it afterwards fails.
+    pub(super) fn end(&self) -> Result<()> {
+        let request = Request::End { session: self.number };
+        Ok(self.zone.helper().request(&request, &[])?.done()?)
     }
 
     /// Starts a program.
@@ -360,10 +366,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         // Whoever opens the buildroot next shall not have to wait for what is still ending. A
         // forked child only closes its descriptors; a helper that is gone has taken all along.
-        let request = Request::End { session: self.number };
-        if let Ok(channel) = self.zone.helper().request(&request, &[]) {
-            let _ = channel.done();
-        }
+        let _ = self.end();
     }
 }
 

@@ -10,21 +10,18 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use debmock_helper::pack::{self, Ownership};
 use debmock_helper::protocol::{Job, bytes};
+use debmock_helper::sparse;
 use debmock_helper::unpack::Limits;
+use debmock_helper::work;
 use rustix::fs::FileType;
 use std::fs::{self, File};
 use std::io::ErrorKind::{NotADirectory, NotFound};
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 /// Name of the directory where a tree that comes out is gathered; its process follows.
 const BESIDE: &str = ".debmock-copy.";
-
-/// Nobody sets it: a cancelled transfer ends when its pipe breaks.
-static NEVER: AtomicBool = AtomicBool::new(false);
 
 impl Session {
     /// Copies a file or a directory of the host to `inside`; below it, if that is a directory.
@@ -52,7 +49,7 @@ impl Session {
         if meta.is_file() {
             let file = File::open(host).doing(doing)?;
             let mode = meta.permissions().mode() & 0o777;
-            return self.write_file(&target, file.as_fd(), mode, (0, 0));
+            return self.put_file(&target, file.as_fd(), mode, (0, 0), scope);
         }
         if !meta.is_dir() {
             return Err(Error::new(
@@ -68,12 +65,8 @@ impl Session {
         let job = Job::Import { path: bytes(&target), name, ours: true };
         std::thread::scope(|threads| {
             let packed = threads.spawn(|| {
-                let options = pack::ExportOptions {
-                    source_date_epoch: i64::MAX,
-                    root: false,
-                    exclude,
-                    cancel: &NEVER,
-                };
+                let options =
+                    pack::ExportOptions { source_date_epoch: i64::MAX, root: false, exclude };
                 pack::export(tree.as_fd(), writer, options)
             });
             let imported = self.work(job, &[reader.as_fd()], scope);
@@ -109,11 +102,13 @@ impl Session {
         match kind {
             Some(kind) if kind.is_dir() => {}
             Some(kind) if kind.is_file() => {
-                let (mut file, _) = self.open_regular(inside, true)?;
-                let meta = file.metadata().doing(doing)?;
-                let mode = meta.permissions().mode() & 0o777;
+                let (file, size) = self.open_regular(inside, true)?;
+                let mode = file.metadata().doing(doing)?.permissions().mode() & 0o777;
                 let aside = Aside::of(&target).doing(doing)?;
-                copy_at_most(meta.len(), &mut file, &mut aside.file(), scope, doing)?;
+                let go_on = || scope.check().is_ok();
+                if !sparse::copy(&file, aside.file(), size, go_on).doing(doing)? {
+                    scope.check()?;
+                }
                 return aside.place(mode).doing(doing);
             }
             Some(_) => {
@@ -131,10 +126,27 @@ impl Session {
                 .with_hint("remove it, or name another destination"));
         }
         let beside = aside::directory(aside::folder(&target), BESIDE).doing(doing)?;
-        let tree = beside.path().join("tree");
-        fs::create_dir(&tree).doing(doing)?;
-        self.unpack_outside(inside, &tree, scope)?;
-        fs::rename(&tree, &target).doing(doing)
+        self.unpack_outside(inside, beside.path(), scope)?;
+        beside.place(&target).doing(doing)
+    }
+
+    /// As [`Session::write_file`], with an end when the scope says so.
+    pub(crate) fn put_file(
+        &self,
+        path: &str,
+        content: BorrowedFd<'_>,
+        mode: u32,
+        owner: (u32, u32),
+        scope: &Scope,
+    ) -> Result<()> {
+        let job = Job::WriteFile { path: bytes(path), mode, owner };
+        let written = self.work(job, &[content], scope);
+        if matches!(&written, Err(error) if error.kind() == ErrorKind::Cancelled) {
+            // Whoever wrote was killed in the middle.
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let _ = self.remove(&format!("{folder}/{}", work::aside(name)));
+        }
+        written
     }
 
     fn unpack_outside(&self, inside: &str, tree: &Path, scope: &Scope) -> Result<()> {
@@ -146,7 +158,7 @@ impl Session {
         std::thread::scope(|threads| {
             let unpacked = threads.spawn(|| {
                 let (ours, limits) = (Ownership::Ours, Limits::for_root());
-                pack::import(directory.as_fd(), reader, inside, ours, limits, &NEVER)
+                pack::import(directory.as_fd(), reader, inside, ours, limits)
             });
             let channel = self.job(job, &[writer.as_fd()]);
             drop(writer);
@@ -208,29 +220,6 @@ impl Session {
     }
 }
 
-/// Copies a file of the root as far as it went when it was opened: what runs inside may write to it
-/// faster than it can be read.
-fn copy_at_most(
-    mut left: u64,
-    from: &mut impl Read,
-    to: &mut impl Write,
-    scope: &Scope,
-    doing: impl Fn() -> String,
-) -> Result<()> {
-    const SLICE: u64 = 8 << 20;
-    while left > 0 {
-        scope.check()?;
-        let slice = left.min(SLICE);
-        let copied = std::io::copy(&mut from.by_ref().take(slice), to).doing(&doing)?;
-        if copied < slice {
-            // It has become shorter.
-            break;
-        }
-        left -= slice;
-    }
-    Ok(())
-}
-
 /// What the system said, if it was the system that refused.
 fn refusal(error: &Error) -> Option<std::io::ErrorKind> {
     let mut next = std::error::Error::source(error);
@@ -241,49 +230,4 @@ fn refusal(error: &Error) -> Option<std::io::ErrorKind> {
         next = cause.source();
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::operation::{CancelToken, run};
-
-    #[test]
-    fn a_file_that_grows_without_end_is_copied_as_it_was() {
-        let mut copy = Vec::new();
-        run(
-            CancelToken::new(),
-            |_| {},
-            |scope| copy_at_most(9 << 20, &mut std::io::repeat(7), &mut copy, scope, String::new),
-        )
-        .unwrap();
-        assert_eq!(copy.len(), 9 << 20);
-        copy_at_most(5, &mut &b"abc"[..], &mut copy, &Scope::quiet(), String::new).unwrap();
-        assert!(copy.ends_with(b"abc"));
-    }
-
-    #[test]
-    fn a_long_copy_can_be_cancelled() {
-        struct CancelsAfter(CancelToken, u64);
-        impl Write for CancelsAfter {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.0.cancel();
-                self.1 += bytes.len() as u64;
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let cancel = CancelToken::new();
-        let mut to = CancelsAfter(cancel.clone(), 0);
-        let error = run(
-            cancel,
-            |_| {},
-            |scope| copy_at_most(u64::MAX, &mut std::io::repeat(0), &mut to, scope, String::new),
-        )
-        .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Cancelled);
-        assert!(to.1 <= 8 << 20);
-    }
 }

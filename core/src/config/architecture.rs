@@ -41,6 +41,15 @@ impl Architecture {
         Some(Architecture(name.to_owned()))
     }
 
+    /// Whether it is the 32-bit architecture of this 64-bit machine's own processor
+    /// (`personality(2)`).
+    pub(crate) fn is_32_bit_here(&self) -> bool {
+        matches!(
+            (Architecture::host().as_str(), self.as_str()),
+            ("amd64", "i386") | ("arm64", "armhf" | "armel")
+        )
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

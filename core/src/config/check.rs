@@ -64,6 +64,38 @@ pub(crate) fn absolute(text: &str, key: &str, origin: &Origin) -> Result<PathBuf
     Ok(path.components().collect())
 }
 
+/// A directory that builds may have for themselves: it is given to the build user, and removed.
+pub(crate) fn is_build_place(path: &Path) -> bool {
+    /// What Debian's packages (Policy section 9.1, FHS) and the session have at the top.
+    const SYSTEM: &[&str] = &[
+        "bin",
+        "boot",
+        "dev",
+        "etc",
+        "lib",
+        "lib32",
+        "lib64",
+        "libo32",
+        "libx32",
+        "lost+found",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "sys",
+        "usr",
+        "var",
+    ];
+    /// Directories that many share.
+    const SHARED: &[&str] = &["home", "media", "mnt", "opt", "srv", "tmp", "usr/src", "var/tmp"];
+    let Ok(path) = path.strip_prefix("/") else { return false };
+    let below = |of: &&str| path.starts_with(of) && path != Path::new(of);
+    let Some(top) = path.components().next() else { return false };
+    let top = Path::new(&top);
+    let shared = SHARED.iter().any(below);
+    shared || ![SYSTEM, SHARED].concat().iter().any(|name| top == Path::new(name))
+}
+
 /// A URI that archives can be read from.
 pub(crate) fn check_uri(text: &str, key: &str, origin: &Origin) -> Result<()> {
     let good = match text.split_once(':') {
@@ -219,6 +251,42 @@ mod tests {
             assert!(check_uri(good, "k", &origin()).is_ok(), "{good}");
         }
         assert_eq!(absolute("/a//b/./c/", "k", &origin()).unwrap(), Path::new("/a/b/c"));
+    }
+
+    #[test]
+    fn builds_have_a_directory_of_their_own() {
+        for bad in [
+            "/",
+            "/etc",
+            "/etc/x",
+            "/proc/x",
+            "/dev",
+            "/usr",
+            "/usr/lib/x",
+            "/usr/src",
+            "/tmp",
+            "/var",
+            "/var/tmp",
+            "/var/lib/x",
+            "/home",
+            "/root/x",
+            "/lib64",
+            "/run/x",
+        ] {
+            assert!(!is_build_place(Path::new(bad)), "{bad}");
+        }
+        for good in [
+            "/build/reproducible-path",
+            "/build",
+            "/builddir/build",
+            "/tmp/x",
+            "/usr/src/x",
+            "/var/tmp/x",
+            "/home/x",
+            "/etcetera",
+        ] {
+            assert!(is_build_place(Path::new(good)), "{good}");
+        }
     }
 
     #[test]

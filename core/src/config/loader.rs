@@ -34,15 +34,20 @@ pub struct Known {
 }
 
 impl Known {
-    /// The JSON form, which is the same in every language; members are only ever added.
-    pub fn to_json(&self) -> serde_json::Value {
+    /// Its places on one line, for people: `built in, /etc/debmock/x.toml`.
+    pub fn shown_places(&self) -> String {
         let place = |place: &Place| match place {
             Place::BuiltIn(_) => "built in".to_owned(),
             Place::File(path) => path.display().to_string(),
             other => format!("{other:?}"),
         };
-        let places: Vec<_> = self.places.iter().map(place).collect();
-        serde_json::json!({"name": self.name, "places": places.join(", "), "extends": self.extends})
+        self.places.iter().map(place).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The JSON form, which is the same in every language; members are only ever added.
+    pub fn to_json(&self) -> serde_json::Value {
+        let places = self.shown_places();
+        serde_json::json!({"name": self.name, "places": places, "extends": self.extends})
     }
 }
 

@@ -89,18 +89,6 @@ pub(crate) fn config(
         .with_hint("set `mirror`, or list them in `archives`; docs/config.md shows how"));
     }
 
-    for key in ["store.layers_max", "store.debs_max"] {
-        if values.size(key).is_some() {
-            warnings.push(Warning {
-                message: format!("this version of debmock does not enforce {key}"),
-                hint: Some(
-                    "`debmock list` shows what lies in the store, `debmock scrub` empties it"
-                        .into(),
-                ),
-            });
-        }
-    }
-
     let mut config = Config {
         name: name.to_owned(),
         refresh: values.refresh(),
@@ -426,10 +414,18 @@ impl<'a> Values<'a> {
             Some((text, origin)) => absolute(text, "build.path", origin)?,
             None => PathBuf::new(),
         };
-        if path == Path::new("/") || path.to_str().is_some_and(|path| path.contains([' ', ':'])) {
-            let node = self.node("build.path");
-            let origin = node.map_or_else(Origin::default_value, |node| node.origin.clone());
-            return Err(origin.error("`build.path` must be a directory below / without blanks and colons, which make and PATH cannot take"));
+        let node = self.node("build.path");
+        let origin = node.map_or_else(Origin::default_value, |node| node.origin.clone());
+        if path.to_str().is_some_and(|path| path.contains([' ', ':'])) {
+            return Err(origin.error(
+                "`build.path` must have no blanks and colons, which make and PATH cannot take",
+            ));
+        }
+        if !is_build_place(&path) {
+            let shown = path.display();
+            return Err(origin.error(format!("`build.path`: {shown} belongs to the system of the root")).with_hint(
+                "take a directory of its own, such as /build, or one below /home, /mnt, /opt, /srv, /tmp, /usr/src or /var/tmp",
+            ));
         }
         Ok(Build {
             path,

@@ -313,8 +313,8 @@ pub enum CleanupAfter {
     Never,
 }
 
-/// How large the store may grow before unused parts are removed; `None`: no limit. Not enforced yet:
-/// a config that sets one has a warning.
+/// How large the store may grow before unused parts are removed, the least recently used first;
+/// `None`: no limit. Kept by whatever adds to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreLimits {

@@ -37,6 +37,26 @@ pub struct ArchiveSource {
     pub presumed: bool,
 }
 
+impl ArchiveSource {
+    /// A suite of an archive with all checks, whose keys are those of `keyring`.
+    pub fn new(uri: &str, suite: &str, components: &[&str], keyring: Keyring) -> ArchiveSource {
+        ArchiveSource {
+            uri: uri.trim_end_matches('/').to_owned(),
+            suite: suite.to_owned(),
+            components: components.iter().map(|name| (*name).to_owned()).collect(),
+            architectures: Vec::new(),
+            keyring,
+            trusted: false,
+            check_valid_until: true,
+            check_date: true,
+            valid_until_max: None,
+            by_hash: ByHash::Auto,
+            origin: None,
+            presumed: false,
+        }
+    }
+}
+
 /// The keys that may sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keyring {

@@ -122,6 +122,7 @@ fn probe_session(zone: &Zone, notes: &mut Vec<String>) -> Result<()> {
             hostname: "debmock".into(),
             binds: Vec::new(),
             accept_weak,
+            linux32: false,
         };
         let channel = helper.request(&Request::Open(Box::new(open)), &[theirs.as_fd()])?;
         match channel.reply()?.0 {

@@ -71,7 +71,11 @@ fn choose(
             ErrorKind::Config,
             format!("the range of ids {first}:{count} is too small or out of bounds"),
         )
-        .with_hint(format!("give at least {NEEDED} ids, for example {}:{NEEDED}", ROOT_RANGE.0)));
+        .with_hint(format!(
+            "give at least {NEEDED} ids, for example isolation.root_id_base = {} and \
+             isolation.root_id_count = {NEEDED}",
+            ROOT_RANGE.0
+        )));
     }
     for (path, file) in [("/etc/subuid", subuid), ("/etc/subgid", subgid)] {
         if let Some(other) = ranges(file).find(|r| r.overlaps(first, count)) {
@@ -82,7 +86,7 @@ fn choose(
                     other.owner, other.first, other.count
                 ),
             )
-            .with_hint("set another range: isolation.root_ids in the config"));
+            .with_hint("set another range in the config: isolation.root_id_base and isolation.root_id_count"));
         }
     }
     Ok(RangeChoice::Root(IdMap { uid: first, gid: first, count: NEEDED }))
@@ -146,5 +150,6 @@ mod tests {
         assert!(choose(0, Some("root"), SUBUID, SUBUID, ROOT_RANGE).is_ok());
         let error = choose(0, Some("root"), SUBUID, SUBUID, (130_000, 65536)).unwrap_err();
         assert!(error.to_string().contains("ann"), "{error}");
+        assert!(error.hint().unwrap().contains("isolation.root_id_base"), "{error:?}");
     }
 }

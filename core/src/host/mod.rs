@@ -5,8 +5,10 @@ mod doctor;
 mod failure;
 mod helper;
 mod ids;
+mod runs;
 
 pub(crate) use doctor::explain;
 pub use doctor::{Diagnosis, Verdict, diagnose};
 pub use helper::find_helper;
 pub use ids::{ROOT_RANGE, RangeChoice, choose_range};
+pub use runs::check_architecture;

@@ -1,28 +1,35 @@
 //! The search.
+//!
+//! What is chosen is indexed by every name that it has, provides or refuses, and the goals that
+//! are left form lists with common ends: a step costs what it looks at, a choice costs nothing to
+//! remember, and the search goes back without recursion. An index that is made to keep it busy all
+//! the same meets [`WORK`].
 
+mod demands;
+mod explain;
+
+use self::demands::{Demands, Offer, hash, names_provided};
 use super::{PackageEntry, PackageSet};
 use crate::archive::index::{Package, PackageId, Packages};
 use crate::archive::relation::Relation;
 use crate::archive::version;
 use crate::error::{Error, ErrorKind, Result};
-use std::cell::OnceCell;
+use crate::operation::Scope;
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-/// Choices that are tried at most before the first conflict is reported. Debian's own sets need
-/// a few dozen.
+/// Choices that are taken back at most before the first conflict is reported. Debian's own sets
+/// need a few dozen.
 const BUDGET: u32 = 20_000;
 
-/// One dependency field's worth of demands of a package, parsed once.
-struct Demands {
-    /// Groups of alternatives, `Pre-Depends` first.
-    needs: Vec<Vec<Relation>>,
-    /// `Conflicts` and `Breaks`.
-    refuses: Vec<Relation>,
-    /// Names that it provides, with the version that it provides them in.
-    provides: Vec<(String, Option<String>)>,
-}
+/// Comparisons of a relation or a version with a package at most, which are some seconds of work.
+/// Debian's own sets need some ten thousand; a hundred thousand packages can be chosen.
+const WORK: u64 = 5_000_000;
+
+/// Comparisons after which it is asked whether to stop.
+const BREATH: u64 = 1 << 14;
 
 /// Something that must hold: the group `group` of what `of` needs.
 #[derive(Clone, Copy)]
@@ -31,12 +38,31 @@ struct Goal {
     group: usize,
 }
 
+/// Goals that are left: one of the arena and those after it.
+type Goals = Option<u32>;
+
 struct Chosen {
     id: PackageId,
     phase: u32,
     explicit: bool,
     /// Who needed it.
     because: Option<PackageId>,
+    /// How many needed each other until this one was needed.
+    depth: u32,
+}
+
+/// A place to go back to.
+struct Choice {
+    of: PackageId,
+    /// What can be taken, the best first, and how many were tried.
+    options: Vec<PackageId>,
+    tried: usize,
+    /// The goals that are left beside this one.
+    rest: Goals,
+    arena: usize,
+    chosen: usize,
+    /// Why the first option failed.
+    first: Option<DeadEnd>,
 }
 
 /// Why the search came to an end somewhere.
@@ -48,55 +74,103 @@ enum DeadEnd {
 pub(super) struct Solver<'a> {
     packages: &'a Packages,
     architecture: &'a str,
+    scope: &'a Scope,
     chosen: Vec<Chosen>,
     by_name: HashMap<&'a str, usize>,
-    demands: HashMap<PackageId, Rc<Demands>>,
-    /// Hash of a provided name and who provides it, sorted. Made when it is first needed.
-    provided: OnceCell<Vec<(u64, PackageId)>>,
+    /// Who of those that are chosen has a name or provides it.
+    offered: HashMap<&'a str, Vec<PackageId>>,
+    /// Who of those that are chosen refuses a name, and with which of its relations.
+    refused: HashMap<String, Vec<(PackageId, usize)>>,
+    arena: Vec<(Goal, Goals)>,
+    demands: HashMap<PackageId, Rc<Demands<'a>>>,
+    offers: HashMap<PackageId, Rc<Offer<'a>>>,
+    candidates: RefCell<HashMap<String, Option<PackageId>>>,
+    /// Hash of a provided name and the candidates that provide it, sorted. Made when it is first
+    /// needed.
+    provided: Option<Vec<(u64, PackageId)>>,
     steps: u32,
+    work: Cell<u64>,
     /// The first dead end of this phase, for when the search gives up.
     first: Option<String>,
     phase: u32,
 }
 
 impl<'a> Solver<'a> {
-    pub(super) fn new(packages: &'a Packages, architecture: &'a str) -> Self {
+    pub(super) fn new(packages: &'a Packages, architecture: &'a str, scope: &'a Scope) -> Self {
         Solver {
             packages,
             architecture,
+            scope,
             chosen: Vec::new(),
             by_name: HashMap::new(),
+            offered: HashMap::new(),
+            refused: HashMap::new(),
+            arena: Vec::new(),
             demands: HashMap::new(),
-            provided: OnceCell::new(),
+            offers: HashMap::new(),
+            candidates: RefCell::new(HashMap::new()),
+            provided: None,
             steps: 0,
+            work: Cell::new(0),
             first: None,
             phase: 0,
         }
     }
 
+    /// Comparisons so far.
+    pub(super) fn work(&self) -> u64 {
+        self.work.get()
+    }
+
+    /// Counts `count` comparisons.
+    fn weigh(&self, count: usize) -> Result<(), DeadEnd> {
+        let before = self.work.get();
+        let work = before + count as u64;
+        self.work.set(work);
+        if work / BREATH != before / BREATH {
+            self.scope.check().map_err(DeadEnd::Fatal)?;
+        }
+        if work <= WORK {
+            return Ok(());
+        }
+        Err(DeadEnd::Fatal(
+            Error::new(
+                ErrorKind::Dependency,
+                format!(
+                    "the packages of {} are too entangled to choose from",
+                    self.packages.shown()
+                ),
+            )
+            .with_hint(
+                "the archive is not made as it should be: tell who makes it, or take another one",
+            ),
+        ))
+    }
+
     /// Names of the packages whose candidate is essential, in the order of the indexes.
-    pub(super) fn essential(&self) -> Vec<String> {
-        self.candidates(|package| package.is_essential())
+    pub(super) fn essential(&self) -> Result<Vec<String>> {
+        self.names_of(|package| package.is_essential()).map_err(DeadEnd::into_error)
     }
 
     /// Names of the packages whose candidate has priority `required` and is not essential.
-    pub(super) fn required(&self) -> Vec<String> {
-        self.candidates(|package| package.rank() == 1 && !package.is_essential())
+    pub(super) fn required(&self) -> Result<Vec<String>> {
+        self.names_of(|package| package.rank() == 1 && !package.is_essential())
+            .map_err(DeadEnd::into_error)
     }
 
-    fn candidates(&self, wanted: impl Fn(&Package<'_>) -> bool) -> Vec<String> {
+    fn names_of(&self, wanted: impl Fn(&Package<'_>) -> bool) -> Result<Vec<String>, DeadEnd> {
         let mut names: Vec<String> = Vec::new();
+        let mut seen = HashSet::new();
         for package in self.packages.iter().filter(|package| wanted(package)) {
             // Suites that do not want to be taken by default add nothing.
             let candidate =
-                self.candidate(package.name()).filter(|candidate| candidate.pin() >= 500);
-            if candidate.is_some_and(|candidate| wanted(&candidate))
-                && !names.iter().any(|name| name == package.name())
+                self.candidate(package.name())?.filter(|candidate| candidate.pin() >= 500);
+            if candidate.is_some_and(|candidate| wanted(&candidate)) && seen.insert(package.name())
             {
                 names.push(package.name().to_owned());
             }
         }
-        names
+        Ok(names)
     }
 
     /// Chooses `names` and what they need, on top of what is chosen already.
@@ -106,7 +180,7 @@ impl<'a> Solver<'a> {
         // As apt does: first everything that was asked for, then what that needs, so that an
         // alternative that was asked for is preferred.
         for name in names {
-            let id = self.named(name)?;
+            let id = self.named(name).map_err(DeadEnd::into_error)?;
             match self.by_name.get(self.packages.get(id).name()) {
                 Some(at) if self.chosen[*at].id == id => self.chosen[*at].explicit = true,
                 Some(at) => {
@@ -121,9 +195,10 @@ impl<'a> Solver<'a> {
                 }
             }
         }
-        let mut goals = Vec::new();
+        self.arena.clear();
+        let mut goals = None;
         for id in agenda.iter().rev() {
-            self.push_goals(*id, &mut goals).map_err(DeadEnd::into_error)?;
+            goals = self.push_goals(*id, goals).map_err(DeadEnd::into_error)?;
         }
         self.search(goals).map_err(DeadEnd::into_error)
     }
@@ -156,13 +231,15 @@ impl<'a> Solver<'a> {
 
     /// The version that apt would install: the best pin, then the highest version, then the
     /// first archive.
-    fn candidate(&self, name: &str) -> Option<Package<'a>> {
+    fn candidate(&self, name: &str) -> Result<Option<Package<'a>>, DeadEnd> {
         let packages = self.packages;
+        if let Some(known) = self.candidates.borrow().get(name) {
+            return Ok(known.map(|id| packages.get(id)));
+        }
         let mut best: Option<Package<'a>> = None;
-        let mut found: Vec<PackageId> =
-            packages.versions(name).map(|package| package.id()).collect();
-        found.retain(|id| self.fits(&packages.get(*id)));
+        let found: Vec<PackageId> = packages.versions(name).map(|package| package.id()).collect();
         for package in found.into_iter().map(|id| packages.get(id)) {
+            self.weigh(1)?;
             let better = best.is_none_or(|best| {
                 package
                     .pin()
@@ -170,21 +247,25 @@ impl<'a> Solver<'a> {
                     .then_with(|| version::compare(package.version(), best.version()))
                     .is_gt()
             });
-            if better {
+            if better && self.fits(&package) {
                 best = Some(package);
             }
         }
-        best
+        self.candidates.borrow_mut().insert(name.to_owned(), best.map(|package| package.id()));
+        Ok(best)
     }
 
     /// The package that `name` or `name=version` means.
-    fn named(&self, wanted: &str) -> Result<PackageId> {
+    fn named(&mut self, wanted: &str) -> Result<PackageId, DeadEnd> {
         let (name, version) = match wanted.split_once('=') {
             Some((name, version)) => (name, Some(version)),
             None => (wanted, None),
         };
         let found = match version {
-            None => self.candidate(name).map(|package| package.id()),
+            None => match self.candidate(name)? {
+                Some(package) => Some(package.id()),
+                None => self.providers(&Relation::named(name))?.first().copied(),
+            },
             Some(version) => {
                 let same = |package: &Package<'_>| {
                     self.fits(package) && version::compare(package.version(), version).is_eq()
@@ -192,123 +273,159 @@ impl<'a> Solver<'a> {
                 self.packages.versions(name).find(same).map(|package| package.id())
             }
         };
-        found
-            .or_else(|| {
-                self.providers(&Relation::named(name))
-                    .first()
-                    .copied()
-                    .filter(|_| version.is_none())
-            })
-            .ok_or_else(|| {
-                let relation = Relation::named(name);
-                Error::new(
-                    ErrorKind::Dependency,
-                    format!(
-                        "{wanted} is asked for, {}",
-                        self.absence(&relation, version.is_some())
-                    ),
-                )
-                .with_hint("check the name, and `suite` and `archives` in the config")
-            })
+        found.ok_or_else(|| {
+            let absence = self.absence(&Relation::named(name), version.is_some());
+            DeadEnd::Fatal(
+                Error::new(ErrorKind::Dependency, format!("{wanted} is asked for, {absence}"))
+                    .with_hint("check the name, and `suite` and `archives` in the config"),
+            )
+        })
     }
 
-    fn demands(&mut self, id: PackageId) -> Result<Rc<Demands>, DeadEnd> {
+    fn demands(&mut self, id: PackageId) -> Result<Rc<Demands<'a>>, DeadEnd> {
         if let Some(known) = self.demands.get(&id) {
             return Ok(known.clone());
         }
-        let package = self.packages.get(id);
-        let read = |field| package.relations(field).map_err(DeadEnd::Fatal);
-        let mut needs = read("Pre-Depends")?.0;
-        needs.extend(read("Depends")?.0);
-        let mut refuses: Vec<Relation> = Vec::new();
-        for field in ["Conflicts", "Breaks"] {
-            refuses.extend(read(field)?.0.into_iter().flatten());
-        }
-        let demands = Rc::new(Demands { needs, refuses, provides: provides(&package) });
+        let offer = self.offer(id);
+        let demands = Demands::of(self.packages.get(id), offer).map_err(DeadEnd::Fatal)?;
+        let demands = Rc::new(demands);
         self.demands.insert(id, demands.clone());
         Ok(demands)
     }
 
-    fn push_goals(&mut self, of: PackageId, goals: &mut Vec<Goal>) -> Result<(), DeadEnd> {
-        let count = self.demands(of)?.needs.len();
-        // The last goal is taken first.
-        goals.extend((0..count).rev().map(|group| Goal { of, group }));
-        Ok(())
+    fn offer(&mut self, id: PackageId) -> Rc<Offer<'a>> {
+        let packages = self.packages;
+        let offer = self.offers.entry(id);
+        offer.or_insert_with(|| Rc::new(Offer::of(packages.get(id)))).clone()
+    }
+
+    /// The goals of a package, before those that are left.
+    fn push_goals(&mut self, of: PackageId, mut goals: Goals) -> Result<Goals, DeadEnd> {
+        for group in (0..self.demands(of)?.needs.len()).rev() {
+            let place = u32::try_from(self.arena.len()).map_err(|_| self.too_large())?;
+            self.arena.push((Goal { of, group }, goals));
+            goals = Some(place);
+        }
+        Ok(goals)
+    }
+
+    fn too_large(&self) -> DeadEnd {
+        let message = format!("the packages of {} need too much", self.packages.shown());
+        DeadEnd::Fatal(Error::new(ErrorKind::Dependency, message))
     }
 
     /// Reaches all goals, or leaves everything as it was.
-    fn search(&mut self, mut goals: Vec<Goal>) -> Result<(), DeadEnd> {
+    fn search(&mut self, mut goals: Goals) -> Result<(), DeadEnd> {
         let start = self.chosen.len();
-        let result = self.reach(&mut goals);
-        if result.is_err() {
-            self.undo(start);
+        let mut choices: Vec<Choice> = Vec::new();
+        loop {
+            let mut dead = match self.reach(goals, &mut choices) {
+                Ok(()) => return Ok(()),
+                Err(dead) => dead,
+            };
+            // Goes back to the last choice that has something else to offer, and tries that.
+            goals = loop {
+                let choice = match (dead, choices.last_mut()) {
+                    (DeadEnd::Unsatisfied(error), Some(choice)) => {
+                        choice.first.get_or_insert(DeadEnd::Unsatisfied(error));
+                        choice
+                    }
+                    (dead, _) => {
+                        self.undo(start);
+                        return Err(dead);
+                    }
+                };
+                let (arena, chosen) = (choice.arena, choice.chosen);
+                let (of, rest) = (choice.of, choice.rest);
+                let next = choice.options.get(choice.tried).copied();
+                choice.tried += 1;
+                self.arena.truncate(arena);
+                self.undo(chosen);
+                let Some(id) = next else {
+                    let first = choices.pop().and_then(|choice| choice.first);
+                    // An option failed, or there would be nothing to go back from.
+                    dead = first.unwrap_or_else(|| self.gave_up());
+                    continue;
+                };
+                self.steps += 1;
+                if self.steps > BUDGET {
+                    self.undo(start);
+                    return Err(self.gave_up());
+                }
+                match self.take(id, of, rest) {
+                    Ok(goals) => break goals,
+                    Err(why) => dead = why,
+                }
+            };
         }
-        result
     }
 
-    fn reach(&mut self, goals: &mut Vec<Goal>) -> Result<(), DeadEnd> {
-        while let Some(goal) = goals.pop() {
+    fn gave_up(&mut self) -> DeadEnd {
+        let why = self.first.take().unwrap_or_else(|| "it is too tangled".to_owned());
+        DeadEnd::Fatal(Error::new(ErrorKind::Dependency, why).with_hint(explain::UPDATE))
+    }
+
+    /// Chooses `id`; the goals that are left then.
+    fn take(&mut self, id: PackageId, of: PackageId, rest: Goals) -> Result<Goals, DeadEnd> {
+        self.select(id, false, Some(of))?;
+        self.push_goals(id, rest)
+    }
+
+    /// Goes on until all goals are reached or one cannot be. Where there is a choice, the first
+    /// option is taken and the others are noted.
+    fn reach(&mut self, mut goals: Goals, choices: &mut Vec<Choice>) -> Result<(), DeadEnd> {
+        while let Some(place) = goals {
+            let (goal, rest) = self.arena[place as usize];
             let demands = self.demands(goal.of)?;
             let group = &demands.needs[goal.group];
-            if group.iter().any(|relation| self.is_satisfied(relation)) {
+            self.weigh(group.len())?;
+            if self.is_satisfied(group)? {
+                goals = rest;
                 continue;
             }
             let mut options: Vec<PackageId> = Vec::new();
+            let mut seen = HashSet::new();
             for relation in group {
-                for id in self.providers(relation) {
-                    if !options.contains(&id) {
-                        options.push(id);
-                    }
-                }
+                options.extend(self.providers(relation)?.into_iter().filter(|id| seen.insert(*id)));
             }
             // A name that is chosen already cannot be chosen in another version.
             let free = |id: &PackageId| !self.by_name.contains_key(self.packages.get(*id).name());
-            let taken: Vec<PackageId> = options.iter().copied().filter(|id| !free(id)).collect();
+            let taken = options.iter().copied().find(|id| !free(id));
             options.retain(free);
-            if options.is_empty() {
-                return Err(self.unsatisfied(goal, group, taken.first().copied()));
-            }
-            if let [only] = options[..] {
-                self.select(only, false, Some(goal.of))?;
-                self.push_goals(only, goals)?;
-                continue;
-            }
-            let mut first = None;
-            for id in options {
-                self.steps += 1;
-                if self.steps > BUDGET {
-                    break;
+            let id = match options[..] {
+                [] => return Err(self.unsatisfied(goal, group, taken)),
+                [only] => only,
+                [first, ..] => {
+                    choices.push(Choice {
+                        of: goal.of,
+                        options,
+                        tried: 1,
+                        rest,
+                        arena: self.arena.len(),
+                        chosen: self.chosen.len(),
+                        first: None,
+                    });
+                    first
                 }
-                let mark = self.chosen.len();
-                let attempt = self.select(id, false, Some(goal.of)).and_then(|()| {
-                    let mut goals = goals.clone();
-                    self.push_goals(id, &mut goals)?;
-                    self.search(goals)
-                });
-                match attempt {
-                    Ok(()) => return Ok(()),
-                    Err(DeadEnd::Fatal(error)) => return Err(DeadEnd::Fatal(error)),
-                    Err(dead) => {
-                        self.undo(mark);
-                        first.get_or_insert(dead);
-                    }
-                }
-            }
-            if self.steps > BUDGET {
-                let why = self.first.take().unwrap_or_else(|| "it is too tangled".to_owned());
-                return Err(DeadEnd::Fatal(Error::new(ErrorKind::Dependency, why).with_hint(
-                    "the archives may be in the middle of an update, or one is missing in `archives` of the config",
-                )));
-            }
-            // There was at least one option, so there is at least one dead end.
-            return Err(first.unwrap_or_else(|| self.unsatisfied(goal, group, None)));
+            };
+            goals = self.take(id, goal.of, rest)?;
         }
         Ok(())
     }
 
     fn undo(&mut self, mark: usize) {
-        for chosen in self.chosen.drain(mark..) {
-            self.by_name.remove(self.packages.get(chosen.id).name());
+        while self.chosen.len() > mark {
+            let Some(chosen) = self.chosen.pop() else { return };
+            let name = self.packages.get(chosen.id).name();
+            self.by_name.remove(name);
+            let Some(demands) = self.demands.get(&chosen.id) else { continue };
+            // What was chosen last stands last everywhere.
+            for name in &demands.offer.names {
+                self.offered.get_mut(name).map(Vec::pop);
+            }
+            for relation in &demands.refuses {
+                self.refused.get_mut(&relation.name).map(Vec::pop);
+            }
         }
     }
 
@@ -321,39 +438,64 @@ impl<'a> Solver<'a> {
     ) -> Result<(), DeadEnd> {
         let package = self.packages.get(id);
         let own = self.demands(id)?;
-        for index in 0..self.chosen.len() {
-            let other = self.chosen[index].id;
-            let theirs = self.demands(other)?;
-            let against = own.refuses.iter().find(|relation| self.meets(relation, other, &theirs));
-            let from = theirs.refuses.iter().find(|relation| self.meets(relation, id, &own));
-            let (refusing, relation, refused) = match (against, from) {
-                (Some(relation), _) => (package, relation, self.packages.get(other)),
-                (_, Some(relation)) => (self.packages.get(other), relation, package),
-                _ => continue,
-            };
-            let error = Error::new(
-                ErrorKind::Dependency,
-                format!(
-                    "{} {} conflicts with {relation}, which is {} {}{}",
-                    refusing.name(),
-                    refusing.version(),
-                    refused.name(),
-                    refused.version(),
-                    because
-                        .map(|of| format!(" (needed through {})", self.chain(of)))
-                        .unwrap_or_default(),
-                ),
-            );
+        self.weigh(own.refuses.len() + own.offer.names.len())?;
+        if let Some(error) = self.conflict(id, &own, because)? {
             self.first.get_or_insert_with(|| error.to_string());
             return Err(DeadEnd::Unsatisfied(error));
         }
+        for name in &own.offer.names {
+            self.offered.entry(name).or_default().push(id);
+        }
+        for (index, relation) in own.refuses.iter().enumerate() {
+            // Most names are there already.
+            match self.refused.get_mut(&relation.name) {
+                Some(list) => list.push((id, index)),
+                None => {
+                    self.refused.insert(relation.name.clone(), vec![(id, index)]);
+                }
+            }
+        }
+        let depth = because
+            .and_then(|of| self.by_name.get(self.packages.get(of).name()))
+            .map_or(0, |at| self.chosen[*at].depth + 1);
         self.by_name.insert(package.name(), self.chosen.len());
-        self.chosen.push(Chosen { id, phase: self.phase, explicit, because });
+        self.chosen.push(Chosen { id, phase: self.phase, explicit, because, depth });
         Ok(())
     }
 
+    /// Why `id` cannot be there together with what is chosen.
+    fn conflict(
+        &self,
+        id: PackageId,
+        own: &Demands<'_>,
+        because: Option<PackageId>,
+    ) -> Result<Option<Error>, DeadEnd> {
+        let package = self.packages.get(id);
+        for relation in &own.refuses {
+            for other in self.offered.get(relation.name.as_str()).into_iter().flatten() {
+                self.weigh(1)?;
+                if self.chosen_meets(relation, *other) {
+                    let other = self.packages.get(*other);
+                    return Ok(Some(self.refusal(&package, relation, &other, because)));
+                }
+            }
+        }
+        for name in &own.offer.names {
+            for (other, index) in self.refused.get(*name).into_iter().flatten() {
+                self.weigh(1)?;
+                let Some(theirs) = self.demands.get(other) else { continue };
+                let relation = &theirs.refuses[*index];
+                if self.meets(relation, id, &own.offer) {
+                    let other = self.packages.get(*other);
+                    return Ok(Some(self.refusal(&other, relation, &package, because)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether `relation` speaks of the package `id`, by its name or one that it provides.
-    fn meets(&self, relation: &Relation, id: PackageId, demands: &Demands) -> bool {
+    fn meets(&self, relation: &Relation, id: PackageId, offer: &Offer<'_>) -> bool {
         let package = self.packages.get(id);
         match relation.qualifier.as_deref() {
             None | Some("native") => {}
@@ -365,56 +507,56 @@ impl<'a> Solver<'a> {
         if relation.name == package.name() && relation.admits(package.version()) {
             return true;
         }
-        demands.provides.iter().any(|(name, version)| {
-            *name == relation.name
-                && match (&relation.version, version) {
-                    (None, _) => true,
-                    // A name without a version satisfies no relation with one.
-                    (Some(_), None) => false,
-                    (Some(_), Some(version)) => relation.admits(version),
-                }
+        offer.versions(&relation.name).iter().any(|version| match (&relation.version, version) {
+            (None, _) => true,
+            // A name without a version satisfies no relation with one.
+            (Some(_), None) => false,
+            (Some(_), Some(version)) => relation.admits(version),
         })
     }
 
-    fn is_satisfied(&mut self, relation: &Relation) -> bool {
-        (0..self.chosen.len()).any(|index| {
-            let id = self.chosen[index].id;
-            // Cheap first: most relations name a real package.
-            let demands = self.demands.get(&id).cloned();
-            demands.is_some_and(|demands| self.meets(relation, id, &demands))
-        })
+    /// As [`Solver::meets`], for what is chosen.
+    fn chosen_meets(&self, relation: &Relation, id: PackageId) -> bool {
+        self.demands.get(&id).is_some_and(|demands| self.meets(relation, id, &demands.offer))
+    }
+
+    /// Whether what is chosen satisfies one of these.
+    fn is_satisfied(&self, group: &[Relation]) -> Result<bool, DeadEnd> {
+        for relation in group {
+            for id in self.offered.get(relation.name.as_str()).into_iter().flatten() {
+                self.weigh(1)?;
+                if self.chosen_meets(relation, *id) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// The candidates that satisfy `relation`, in the order in which apt prefers them.
-    fn providers(&self, relation: &Relation) -> Vec<PackageId> {
-        let mut found: Vec<Package<'a>> = Vec::new();
-        if let Some(real) = self.candidate(&relation.name)
-            && self.satisfies(&real, relation)
-        {
-            found.push(real);
+    fn providers(&mut self, relation: &Relation) -> Result<Vec<PackageId>, DeadEnd> {
+        let mut found: Vec<PackageId> = Vec::new();
+        let real = self.candidate(&relation.name)?.map(|package| package.id());
+        if self.provided.is_none() {
+            self.provided = Some(self.index_provides()?);
         }
-        let provided = self.provided.get_or_init(|| self.index_provides());
+        let provided = self.provided.as_deref().unwrap_or_default();
         let key = hash(&relation.name);
         let start = provided.partition_point(|(hash, _)| *hash < key);
-        for (_, id) in provided[start..].iter().take_while(|(hash, _)| *hash == key) {
-            let package = self.packages.get(*id);
-            let is_candidate =
-                self.candidate(package.name()).is_some_and(|candidate| candidate.id() == *id);
-            if is_candidate
-                && self.satisfies(&package, relation)
-                && !found.iter().any(|other| other.id() == *id)
-            {
-                found.push(package);
+        let others = provided[start..].iter().take_while(|(hash, _)| *hash == key);
+        let others: Vec<PackageId> =
+            others.map(|(_, id)| *id).filter(|id| Some(*id) != real).collect();
+        self.weigh(1 + others.len())?;
+        for id in real.into_iter().chain(others) {
+            let offer = self.offer(id);
+            if self.meets(relation, id, &offer) {
+                found.push(id);
             }
         }
-        found.sort_by(|a, b| self.prefer(&relation.name, a, b));
-        found.into_iter().map(|package| package.id()).collect()
-    }
-
-    fn satisfies(&self, package: &Package<'_>, relation: &Relation) -> bool {
-        let demands =
-            Demands { needs: Vec::new(), refuses: Vec::new(), provides: provides(package) };
-        self.meets(relation, package.id(), &demands)
+        found.sort_by(|a, b| {
+            self.prefer(&relation.name, &self.packages.get(*a), &self.packages.get(*b))
+        });
+        Ok(found)
     }
 
     /// apt's order among those that satisfy the same relation: the one that has the name,
@@ -431,11 +573,13 @@ impl<'a> Solver<'a> {
         key(a).cmp(&key(b)).then_with(|| a.name().cmp(b.name()))
     }
 
-    fn index_provides(&self) -> Vec<(u64, PackageId)> {
+    fn index_provides(&self) -> Result<Vec<(u64, PackageId)>, DeadEnd> {
         let mut index = Vec::new();
-        for package in
-            self.packages.iter().filter(|package| package.has_provides() && self.fits(package))
-        {
+        for package in self.packages.iter().filter(|package| package.has_provides()) {
+            let candidate = self.candidate(package.name())?.map(|candidate| candidate.id());
+            if candidate != Some(package.id()) {
+                continue;
+            }
             index.extend(
                 names_provided(package.field("Provides"))
                     .map(|(name, _)| (hash(name), package.id())),
@@ -443,58 +587,7 @@ impl<'a> Solver<'a> {
         }
         index.sort_unstable();
         index.dedup();
-        index
-    }
-
-    /// `build-essential, which depends on g++`: how the search came to need `id`.
-    fn chain(&self, id: PackageId) -> String {
-        let mut names = vec![self.packages.get(id).name()];
-        let mut next = id;
-        while let Some(because) =
-            self.by_name.get(self.packages.get(next).name()).and_then(|at| self.chosen[*at].because)
-        {
-            names.push(self.packages.get(because).name());
-            next = because;
-        }
-        names.reverse();
-        names.join(" → ")
-    }
-
-    fn unsatisfied(&mut self, goal: Goal, group: &[Relation], taken: Option<PackageId>) -> DeadEnd {
-        let texts: Vec<String> = group.iter().map(Relation::to_string).collect();
-        let why = match (taken, group) {
-            (Some(id), _) => {
-                let name = self.packages.get(id).name();
-                let chosen = self
-                    .by_name
-                    .get(name)
-                    .map(|at| self.packages.get(self.chosen[*at].id).version());
-                format!("but {name} {} is needed already", chosen.unwrap_or_default())
-            }
-            (None, [only]) => self.absence(only, true),
-            (None, _) => format!("none of which is in {}", self.packages.shown()),
-        };
-        let error = format!("{} depends on {}, {why}", self.chain(goal.of), texts.join(" | "));
-        self.first.get_or_insert_with(|| error.clone());
-        DeadEnd::Unsatisfied(Error::new(ErrorKind::Dependency, error).with_hint(
-            "the archives may be in the middle of an update, or one is missing in `archives` of the config",
-        ))
-    }
-
-    /// Why nothing satisfies `relation`.
-    fn absence(&self, relation: &Relation, versions: bool) -> String {
-        let found: Vec<&str> = self
-            .packages
-            .versions(&relation.name)
-            .filter(|package| self.fits(package))
-            .map(|package| package.id())
-            .map(|id| self.packages.get(id).version())
-            .collect();
-        let archives = self.packages.shown();
-        match found.is_empty() || !versions {
-            true => format!("which is not in {archives}"),
-            false => format!("of which {archives} only has {}", found.join(", ")),
-        }
+        Ok(index)
     }
 }
 
@@ -504,33 +597,6 @@ impl DeadEnd {
             DeadEnd::Unsatisfied(error) | DeadEnd::Fatal(error) => error,
         }
     }
-}
-
-/// What a package provides.
-fn provides(package: &Package<'_>) -> Vec<(String, Option<String>)> {
-    if !package.has_provides() {
-        return Vec::new();
-    }
-    let names = names_provided(package.field("Provides"));
-    names.map(|(name, version)| (name.to_owned(), version.map(str::to_owned))).collect()
-}
-
-/// Names and versions of a `Provides` field. Some have a thousand, so nothing is copied.
-fn names_provided(field: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
-    field.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| {
-        let end = item.find([' ', '(', ':', '\t', '\n']).unwrap_or(item.len());
-        let version = item
-            .split_once('(')
-            .and_then(|(_, rest)| rest.trim_end_matches(')').trim_start().strip_prefix('='));
-        (&item[..end], version.map(str::trim))
-    })
-}
-
-/// FNV-1a: short names, no need for more.
-fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

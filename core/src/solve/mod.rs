@@ -11,6 +11,7 @@ mod choose;
 use crate::archive::checksum::Sha256;
 use crate::archive::index::Packages;
 use crate::error::{Error, ErrorKind, Result};
+use crate::operation::Scope;
 use serde::{Deserialize, Serialize};
 
 /// What is asked for. Phases follow each other: what one phase chose is installed when the next
@@ -85,12 +86,28 @@ impl PackageSet {
 /// Chooses the packages for `request` on `architecture`.
 ///
 /// # Errors
-/// [`ErrorKind::Dependency`] with the chain of dependencies that cannot be satisfied;
-/// [`ErrorKind::Archive`] for an index entry that makes no sense.
-pub fn solve(packages: &Packages, architecture: &str, request: &Request) -> Result<PackageSet> {
-    let mut solver = choose::Solver::new(packages, architecture);
+/// [`ErrorKind::Dependency`] with the chain of dependencies that cannot be satisfied, or if the
+/// index is made so that looking for a set would take too long; [`ErrorKind::Archive`] for an
+/// index entry that makes no sense; [`ErrorKind::Cancelled`].
+pub fn solve(
+    packages: &Packages,
+    architecture: &str,
+    request: &Request,
+    scope: &Scope,
+) -> Result<PackageSet> {
+    solve_counting(packages, architecture, request, scope).map(|(set, _)| set)
+}
+
+/// As [`solve`], with how many comparisons that took.
+fn solve_counting(
+    packages: &Packages,
+    architecture: &str,
+    request: &Request,
+    scope: &Scope,
+) -> Result<(PackageSet, u64)> {
+    let mut solver = choose::Solver::new(packages, architecture, scope);
     if request.essential {
-        let essential = solver.essential();
+        let essential = solver.essential()?;
         if essential.is_empty() {
             return Err(Error::new(
                 ErrorKind::Dependency,
@@ -102,8 +119,9 @@ pub fn solve(packages: &Packages, architecture: &str, request: &Request) -> Resu
     }
     let mut second = request.packages.clone();
     if request.required {
-        second.extend(solver.required());
+        second.extend(solver.required()?);
     }
     solver.phase(1, &second)?;
-    solver.finish()
+    let work = solver.work();
+    Ok((solver.finish()?, work))
 }

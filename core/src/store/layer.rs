@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::operation::Scope;
 use debmock_helper::protocol::Place;
 use debmock_helper::store::{MAKING, boot_id};
+use debmock_helper::unpack::hex;
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Says what went into a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,8 +26,7 @@ impl LayerKey {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        let digest: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
-        LayerKey(format!("{kind}-{digest}"))
+        LayerKey(format!("{kind}-{}", hex(&hash.finalize()[..16])))
     }
 
     /// The key as text: the layer's name in the store.
@@ -49,7 +49,25 @@ impl Layer {
     }
 }
 
-/// The layer of `key`; if it is missing, `make` fills the directory that it is given.
+/// Notes that the layer is used now. That it cannot be noted harms nobody.
+fn note_use(zone: &Zone, key: &str) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let _ = zone.write(Place::layer(format!("{key}/used")), now.as_secs().to_string().as_bytes());
+}
+
+/// When the layer was used last, in seconds since 1970.
+pub(crate) fn last_use(zone: &Zone, key: &str) -> Result<u64> {
+    let noted = zone.read(Place::layer(format!("{key}/used")))?.unwrap_or_default();
+    Ok(std::str::from_utf8(&noted).ok().and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// What is called `name` in the directory `home`.
+pub(crate) fn below(home: &Place, name: &str) -> Place {
+    Place { area: home.area, path: format!("{}/{name}", home.path) }
+}
+
+/// The layer of `key`; if it is missing, `make` makes the tree `root` in the directory that it is
+/// given.
 ///
 /// # Errors
 /// [`ErrorKind::Locked`](crate::ErrorKind::Locked) if another process is still making the same
@@ -71,6 +89,7 @@ pub fn provide(
     };
     let shared = zone.lock(&lock_name, false, limit, scope)?;
     if exists()? {
+        note_use(zone, key.as_str());
         return Ok(Layer { key: key.clone(), _lock: shared });
     }
     drop(shared);
@@ -78,19 +97,20 @@ pub fn provide(
     if !exists()? {
         let aside = format!("{MAKING}{}", key.as_str());
         // What a killed process left. The lock says that nobody is at it.
-        zone.remove(Place::layer(aside.clone()), scope)?;
-        zone.remove(Place::layer(key.as_str()), scope)?;
-        let tree = Place::layer(format!("{aside}/root"));
-        zone.make_directory(tree.clone())?;
-        let made = make(&tree).and_then(|()| {
+        zone.discard(Place::layer(aside.clone()), scope)?;
+        zone.discard(Place::layer(key.as_str()), scope)?;
+        let home = Place::layer(aside.clone());
+        zone.make_directory(home.clone())?;
+        let made = make(&home).and_then(|()| {
             let about = serde_json::json!({ "schema": 1, "key": key.as_str() });
             zone.write(Place::layer(format!("{aside}/layer.json")), about.to_string().as_bytes())?;
             zone.write(Place::layer(format!("{aside}/boot")), boot.as_bytes())?;
+            note_use(zone, &aside);
             zone.rename(Place::layer(aside.clone()), Place::layer(key.as_str()))
         });
         if let Err(error) = made {
             // The first failure counts.
-            let _ = zone.remove(Place::layer(aside), &Scope::quiet());
+            let _ = zone.discard(Place::layer(aside), &Scope::quiet());
             return Err(error);
         }
     }

@@ -1,12 +1,13 @@
 //! The part of the store that belongs to one id map, reached through a helper.
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::event::What;
+use crate::event::{Unit, What};
 use crate::operation::Scope;
 use debmock_helper::protocol::{
     Area, Bytes, Channel, Enter, Helper, IdMap, Lock, Mode, Place, Program, Reply, Request,
     StoreCall, bytes, unexpected,
 };
+use debmock_helper::unpack::hex;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -166,6 +167,35 @@ impl Zone {
         Ok(())
     }
 
+    /// Deletes a tree beside the work: its place is free when this returns. The deletion goes on
+    /// after the end of this process; what is killed in the middle the next helper takes up. On a
+    /// disk that is nearly full it is waited for.
+    pub fn discard(&self, place: Place, scope: &Scope) -> Result<()> {
+        let channel = self.call(StoreCall::Discard(place))?;
+        wait(&channel, scope)?;
+        Ok(())
+    }
+
+    /// Deletes what was discarded and is not gone yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] for what cannot be deleted.
+    pub fn empty_trash(&self, scope: &Scope) -> Result<()> {
+        let channel = self.call(StoreCall::EmptyTrash)?;
+        loop {
+            match wait(&channel, scope)? {
+                Reply::Number(done) => {
+                    let (stage, unit) = ("delete".to_owned(), Unit::Files);
+                    scope.emit(What::Progress { stage, done, total: None, unit });
+                }
+                Reply::Waiting { holder } => {
+                    scope.emit(What::Waiting { what: "the trash of the store".into(), holder });
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
     /// Copies a tree, for machines that cannot mount overlays.
     pub fn copy(&self, from: Place, to: Place, scope: &Scope) -> Result<()> {
         let channel = self.call(StoreCall::Copy { from, to })?;
@@ -295,7 +325,7 @@ fn zone_name(mode: Mode, ids: IdMap) -> String {
         Mode::Userns => format!("userns {} {} {}", ids.uid, ids.gid, ids.count),
     };
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..8])
 }
 
 /// Makes a top directory for the caller alone. One that is there keeps its mode: somebody chose it.

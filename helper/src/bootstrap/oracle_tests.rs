@@ -96,7 +96,7 @@ fn packages() -> Vec<Package> {
 fn bytes(root: &Path, exclude: &[&str]) -> Vec<u8> {
     let root = fs::File::open(root).unwrap();
     let mut bytes = Vec::new();
-    let options = ExportOptions { source_date_epoch: 0, root: true, exclude, cancel: &NEVER };
+    let options = ExportOptions { source_date_epoch: 0, root: true, exclude };
     export(root.as_fd(), &mut bytes, options).unwrap();
     bytes
 }

@@ -117,7 +117,7 @@ impl Times {
                 // Later packages leave a directory alone that is there: the first decides.
                 None => brought.iter().map(|one| one.mtime).min().unwrap_or(0),
             };
-            placer.set_directory_time(path, (mtime, 0)).map_err(|problem| {
+            placer.finish_directory(path, (mtime, 0), None).map_err(|problem| {
                 let shown = String::from_utf8_lossy(path).into_owned();
                 Error::tree("set the time of", &shown, std::io::Error::other(problem.to_string()))
             })?;

@@ -17,7 +17,7 @@ mod relation;
 mod stanza;
 mod status;
 mod triggers;
-mod version;
+pub mod version;
 
 pub use extended::{ExtendedState, bucket_order, extended_states};
 pub use info::{Database, Summary};

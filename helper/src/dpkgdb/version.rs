@@ -2,69 +2,66 @@
 
 use std::cmp::Ordering;
 
-/// Compares two versions.
-pub(crate) fn compare(a: &str, b: &str) -> Ordering {
-    let (epoch_a, upstream_a, revision_a) = parts(a);
-    let (epoch_b, upstream_b, revision_b) = parts(b);
-    epoch_a
-        .cmp(&epoch_b)
-        .then_with(|| compare_part(upstream_a.as_bytes(), upstream_b.as_bytes()))
-        .then_with(|| compare_part(revision_a.as_bytes(), revision_b.as_bytes()))
+/// Epoch, upstream version, revision; absent parts are empty.
+pub fn split(text: &str) -> (&str, &str, &str) {
+    let (epoch, rest) = text.split_once(':').unwrap_or(("", text));
+    let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
+    (epoch, upstream, revision)
 }
 
-fn parts(version: &str) -> (u64, &str, &str) {
-    let (epoch, rest) = match version.split_once(':') {
-        Some((epoch, rest)) => (epoch.parse().unwrap_or(0), rest),
-        None => (0, version),
-    };
-    match rest.rsplit_once('-') {
-        Some((upstream, revision)) => (epoch, upstream, revision),
-        None => (epoch, rest, ""),
+/// Orders two versions without checking them.
+pub fn compare(a: &str, b: &str) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
     }
+    let (a, b) = (split(a), split(b));
+    compare_part(a.0, b.0).then_with(|| compare_part(a.1, b.1)).then_with(|| compare_part(a.2, b.2))
 }
 
-/// `~` before the end, the end before letters, letters before everything else.
-fn weight(byte: Option<&u8>) -> i32 {
-    match byte {
-        Some(b'~') => -1,
-        None => 0,
-        Some(b) if b.is_ascii_digit() => 0,
-        Some(b) if b.is_ascii_alphabetic() => i32::from(*b),
-        Some(b) => i32::from(*b) + 256,
-    }
-}
-
-fn compare_part(mut a: &[u8], mut b: &[u8]) -> Ordering {
-    while !a.is_empty() || !b.is_empty() {
+/// Compares alternately the longest parts without and with digits only. Letters sort before
+/// everything else, `~` even before the end.
+fn compare_part(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    loop {
         loop {
-            let more = |part: &[u8]| part.first().is_some_and(|b| !b.is_ascii_digit());
-            if !more(a) && !more(b) {
+            let (x, y) = (weight(a.first()), weight(b.first()));
+            if x == 0 && y == 0 {
                 break;
             }
-            let order = weight(a.first()).cmp(&weight(b.first()));
-            if order.is_ne() {
-                return order;
+            if x != y {
+                return x.cmp(&y);
             }
-            a = a.get(1..).unwrap_or_default();
-            b = b.get(1..).unwrap_or_default();
+            // Equal and not 0: neither slice is at its end.
+            (a, b) = (&a[1..], &b[1..]);
         }
-        let (digits_a, rest_a) = digits(a);
-        let (digits_b, rest_b) = digits(b);
-        let order = digits_a.len().cmp(&digits_b.len()).then_with(|| digits_a.cmp(digits_b));
-        if order.is_ne() {
-            return order;
+        let (x, y);
+        (x, a) = number(a);
+        (y, b) = number(b);
+        match x.len().cmp(&y.len()).then_with(|| x.cmp(y)) {
+            Ordering::Equal if a.is_empty() && b.is_empty() => return Ordering::Equal,
+            Ordering::Equal => {}
+            unequal => return unequal,
         }
-        a = rest_a;
-        b = rest_b;
     }
-    Ordering::Equal
 }
 
-/// The leading digits without leading zeros, and what follows them.
-fn digits(part: &[u8]) -> (&[u8], &[u8]) {
-    let end = part.iter().position(|b| !b.is_ascii_digit()).unwrap_or(part.len());
-    let start = part[..end].iter().position(|&b| b != b'0').unwrap_or(end);
-    (&part[start..end], &part[end..])
+/// The rank of a character outside numbers; the end and digits have 0.
+fn weight(c: Option<&u8>) -> i32 {
+    match c {
+        None => 0,
+        Some(c) if c.is_ascii_digit() => 0,
+        Some(b'~') => -1,
+        Some(c) if c.is_ascii_alphabetic() => i32::from(*c),
+        Some(c) => i32::from(*c) + 256,
+    }
+}
+
+/// The digits at the start without leading zeros, and the rest.
+pub fn number(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|c| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    let start = digits.iter().position(|c| *c != b'0').unwrap_or(digits.len());
+    (&digits[start..], rest)
 }
 
 #[cfg(test)]
@@ -79,6 +76,7 @@ mod tests {
             assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
             assert_eq!(compare(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
         }
+        assert_eq!(compare("99999999999999999999:1", "1:1"), Ordering::Greater);
         assert_eq!(compare("0:1.00-0", "1.0-0"), Ordering::Equal);
         assert_eq!(compare("1-0", "1"), Ordering::Equal);
     }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io::{BufWriter, Read as _, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -12,6 +11,7 @@ use super::Error;
 use super::header::{
     BLOCK, BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, Entry, FIFO, FILE, HARD_LINK, SYMLINK, Xattr,
 };
+use crate::unpack::escaped;
 
 /// Archives end at a multiple of this, as GNU tar's do.
 const RECORD: u64 = 20 * BLOCK as u64;
@@ -28,8 +28,6 @@ pub struct ExportOptions<'a> {
     pub root: bool,
     /// Paths (without `./`) that are left out, with all below.
     pub exclude: &'a [&'a str],
-    /// Stop soon after this is set.
-    pub cancel: &'a AtomicBool,
 }
 
 /// Name, type, mode, target of a link, numbers of a device.
@@ -60,7 +58,7 @@ const DEVICES: [Node; 15] = [
 /// tar; so is what is mounted in the tree. Returns the number of bytes.
 ///
 /// # Errors
-/// The tree cannot be read or changes meanwhile, or `output` fails.
+/// The tree cannot be read or changes meanwhile, is nested too deep, or `output` fails.
 pub fn export(
     root: BorrowedFd<'_>,
     output: impl Write,
@@ -131,9 +129,6 @@ impl<W: Write> Exporter<'_, W> {
         stat: &Stat,
         depth: usize,
     ) -> Result<(), Error> {
-        if self.options.cancel.load(Ordering::Relaxed) {
-            return Err(Error::Cancelled);
-        }
         let name = [path, b"/"].concat();
         let mut entry = self.entry(&name, DIRECTORY, stat);
         entry.xattrs = xattrs(directory, path)?;
@@ -142,7 +137,7 @@ impl<W: Write> Exporter<'_, W> {
             return Ok(());
         }
         if depth > MAX_DEPTH {
-            return Err(read_error("descend into", path, Errno::NAMETOOLONG));
+            return Err(Error::TooDeep { levels: MAX_DEPTH, path: shown(path) });
         }
         let fail = |error| read_error("list", path, error);
         let mut names = Vec::new();
@@ -240,9 +235,6 @@ impl<W: Write> Exporter<'_, W> {
         let mut file = std::fs::File::from(fd);
         let mut left = size;
         while left > 0 {
-            if self.options.cancel.load(Ordering::Relaxed) {
-                return Err(Error::Cancelled);
-            }
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
             let count = file.read(&mut self.buffer[..most]).map_err(|source| Error::Read {
                 doing: "read",
@@ -333,5 +325,5 @@ fn read_error(doing: &'static str, path: &[u8], error: Errno) -> Error {
 
 fn shown(path: &[u8]) -> String {
     let path = path.strip_prefix(b".").unwrap_or(path);
-    if path.is_empty() { "/".into() } else { path.escape_ascii().to_string() }
+    if path.is_empty() { "/".into() } else { escaped(path) }
 }

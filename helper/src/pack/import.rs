@@ -1,11 +1,9 @@
 //! Reads a tar stream into an empty directory.
 
+use rustix::fs::FileType;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use rustix::fs::FileType;
 
 use crate::unpack::codec::detect;
 use crate::unpack::path::{Absolute, clean};
@@ -39,16 +37,14 @@ pub fn import(
     name: &str,
     ownership: Ownership,
     limits: Limits,
-    cancel: &AtomicBool,
 ) -> Result<(), Error> {
     let fail = |problem| Error::new(name, problem);
     let tree = Tree::new(root);
     let mut import = Import {
-        placer: Placer::new(&tree),
+        placer: Placer::new(&tree).with_holes(),
         budget: Budget::new(limits),
         directories: BTreeMap::new(),
         empty: true,
-        cancel,
     };
     let mut stream = TarStream::new(detect(stream).map_err(fail)?);
     while let Some(mut entry) = stream.next().map_err(fail)? {
@@ -65,36 +61,32 @@ pub fn import(
         return Err(fail(Problem::malformed("has no entries: it is no archive of a root")));
     }
     // Deepest first, as tar does: of two names of one directory the same one rules every time.
-    for (path, mtime) in import.directories.iter().rev() {
-        match import.placer.kind(path) {
-            Ok(Some(FileType::Directory)) => import
+    for (path, (mtime, mode)) in import.directories.iter().rev() {
+        let is_directory = matches!(import.placer.kind(path), Ok(Some(FileType::Directory)));
+        // Else it was replaced by something else later in the archive.
+        if path.is_empty() || is_directory {
+            import
                 .placer
-                .set_directory_time(path, *mtime)
-                .map_err(|problem| fail(problem).at(path))?,
-            _ if path.is_empty() => import
-                .placer
-                .set_directory_time(path, *mtime)
-                .map_err(|problem| fail(problem).at(path))?,
-            // Replaced by something else later in the archive.
-            _ => {}
+                .finish_directory(path, *mtime, *mode)
+                .map_err(|problem| fail(problem).at(path))?;
         }
     }
     Ok(())
 }
 
+/// What a directory gets when everything in it is made: its time, and the mode if it is still to
+/// be set. A user's own directory must stay open to them while it is filled.
+type Finish = ((i64, u32), Option<u32>);
+
 struct Import<'t, 'a> {
     placer: Placer<'t, 'a>,
     budget: Budget,
-    directories: BTreeMap<Vec<u8>, (i64, u32)>,
+    directories: BTreeMap<Vec<u8>, Finish>,
     empty: bool,
-    cancel: &'t AtomicBool,
 }
 
 impl Import<'_, '_> {
     fn entry<R: Read>(&mut self, entry: &Entry, stream: &mut TarStream<R>) -> Result<(), Problem> {
-        if self.cancel.load(Ordering::Relaxed) {
-            return Err(Problem::Cancelled);
-        }
         self.budget.entry()?;
         let path = clean(&entry.name, Absolute::Strip)?;
         if matches!(entry.kind, Kind::CharDevice | Kind::BlockDevice) {
@@ -108,10 +100,12 @@ impl Import<'_, '_> {
             if !path.is_empty() && self.placer.walker.tree().open_dir(&path).is_err() {
                 self.placer.remove(&path)?;
             }
-            self.placer.directory(&path, entry)?;
+            let _ = self.placer.walker.make(&path, 0o755)?;
+            let closed = (entry.mode & 0o700 != 0o700).then_some(entry.mode);
+            let open = Entry { mode: entry.mode | 0o700, ..entry.clone() };
             // Also for one that exists: here the archive rules.
-            self.placer.set_directory_metadata(&path, entry)?;
-            self.directories.insert(path, entry.mtime);
+            self.placer.set_directory_metadata(&path, &open)?;
+            self.directories.insert(path, (entry.mtime, closed));
             return Ok(());
         }
         let link = match entry.kind {
@@ -150,8 +144,8 @@ impl Import<'_, '_> {
             (Kind::HardLink, Some(link)) => self.placer.hard_link(path, link),
             (Kind::Fifo, _) => self.placer.fifo(path, entry),
             _ => {
-                let Self { placer, budget, cancel, .. } = self;
-                placer.file(path, entry, stream, budget, &mut (), cancel)
+                let Self { placer, budget, .. } = self;
+                placer.file(path, entry, stream, budget, &mut (), None)
             }
         }
     }

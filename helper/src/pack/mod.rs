@@ -37,9 +37,14 @@ pub enum Error {
     /// The archive could not be written.
     #[error("cannot write the archive: {0}")]
     Write(#[source] std::io::Error),
-    /// Somebody asked to stop.
-    #[error("archiving the root was cancelled")]
-    Cancelled,
+    /// Directories in directories in directories.
+    #[error("directories of the root are nested deeper than {levels} levels: {path}")]
+    TooDeep {
+        /// How deep they may be nested.
+        levels: usize,
+        /// Path in the root, shortened.
+        path: String,
+    },
 }
 
 #[cfg(test)]

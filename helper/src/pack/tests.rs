@@ -8,17 +8,13 @@ use std::path::Path;
 use tar::EntryType;
 
 use super::{ExportOptions, Ownership, export, import};
-use crate::unpack::fixture::{NEVER, Site, Tar, xz};
+use crate::unpack::fixture::{Site, Tar, xz};
 use crate::unpack::{Error, Limits, Problem};
 
 fn export_bytes(root: &Path) -> Vec<u8> {
     let root = fs::File::open(root).unwrap();
-    let options = ExportOptions {
-        source_date_epoch: 1_500_000_000,
-        root: true,
-        exclude: &["skipped"],
-        cancel: &NEVER,
-    };
+    let options =
+        ExportOptions { source_date_epoch: 1_500_000_000, root: true, exclude: &["skipped"] };
     let mut bytes = Vec::new();
     let count = export(root.as_fd(), &mut bytes, options).unwrap();
     assert_eq!(count, bytes.len() as u64);
@@ -27,8 +23,7 @@ fn export_bytes(root: &Path) -> Vec<u8> {
 
 fn import_into(site: &Site, bytes: &[u8]) -> Result<(), Error> {
     let root = fs::File::open(site.root()).unwrap();
-    let result =
-        import(root.as_fd(), bytes, "test.tar", Ownership::Archive, Limits::for_root(), &NEVER);
+    let result = import(root.as_fd(), bytes, "test.tar", Ownership::Archive, Limits::for_root());
     site.assert_outside_is_empty();
     result
 }
@@ -158,7 +153,7 @@ fn only_the_archive_of_a_root_leaves_out_dev() {
     let site = Site::new();
     fill(&site.root());
     let root = fs::File::open(site.root()).unwrap();
-    let options = ExportOptions { source_date_epoch: 0, root: false, exclude: &[], cancel: &NEVER };
+    let options = ExportOptions { source_date_epoch: 0, root: false, exclude: &[] };
     let mut bytes = Vec::new();
     export(root.as_fd(), &mut bytes, options).unwrap();
     let second = Site::new();

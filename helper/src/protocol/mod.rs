@@ -142,8 +142,14 @@ pub enum StoreCall {
         /// To.
         to: Place,
     },
-    /// Move a tree out of the way at once and delete it.
+    /// Move a tree into the trash at once and delete it; the answer comes when it is gone.
     Remove(Place),
+    /// Move a tree into the trash at once; it is deleted beside the work, also after the helper's
+    /// end. On a disk that is nearly full the answer waits for that.
+    Discard(Place),
+    /// Delete what is in the trash of every area. [`Reply::Waiting`] tells that somebody is at it
+    /// already; now and then a [`Reply::Number`] how many files are gone.
+    EmptyTrash,
     /// Names below a directory; a missing one has none.
     List(Place),
     /// Content of a small file; a missing one is [`Reply::Missing`].
@@ -196,6 +202,9 @@ pub struct Open {
     pub binds: Vec<Bind>,
     /// Accept a `/proc` or `/sys` that is weaker than it should be.
     pub accept_weak: bool,
+    /// The root is of the 32-bit architecture of this 64-bit machine: its programs get that
+    /// personality, and may make sockets the way of its C library, whose arguments no filter sees.
+    pub linux32: bool,
 }
 
 /// A file that a session brings along.
@@ -262,7 +271,7 @@ pub struct Run {
     pub memory: Option<u64>,
     /// Largest file, bytes.
     pub file_size: Option<u64>,
-    /// 32-bit personality.
+    /// As in [`Open::linux32`], for this program.
     pub linux32: bool,
 }
 
@@ -349,6 +358,13 @@ pub enum Job {
         /// Name of the archive, for messages.
         name: String,
     },
+}
+
+impl Job {
+    /// Whether it may fill a disk.
+    pub fn writes(&self) -> bool {
+        matches!(self, Job::WriteFile { .. } | Job::Bootstrap | Job::Import { .. })
+    }
 }
 
 /// What [`Job::Bootstrap`] makes.

@@ -21,6 +21,8 @@ pub struct Launch<'a> {
     pub root: &'a OwnedFd,
     /// The empty network namespace.
     pub network: &'a OwnedFd,
+    /// As in [`Open`](crate::protocol::Open).
+    pub linux32: bool,
     /// Standard input, output and error; unused with a terminal.
     pub streams: &'a [OwnedFd],
     /// Where failures are told.
@@ -71,14 +73,18 @@ fn prepare(launch: &Launch<'_>) -> Result<std::convert::Infallible, Failure> {
     // The kernel's default, which builds get everywhere: with many more some programs loop over
     // every possible descriptor.
     process::suggest_limit(libc::RLIMIT_NOFILE, 1024).doing(text("cannot limit open files"))?;
-    if run.linux32 {
+    let linux32 = launch.linux32 || run.linux32;
+    if linux32 {
         const PER_LINUX32: u64 = 8;
         process::set_personality(PER_LINUX32).doing(text("cannot set the personality"))?;
     }
     let user = user::look_up(&run.user)?;
     let directory = c_string(&run.directory)?;
-    let filter =
-        Filter { suppress_sync: run.suppress_sync, forbid_global: launch.mode == Mode::Simple };
+    let filter = Filter {
+        suppress_sync: run.suppress_sync,
+        forbid_global: launch.mode == Mode::Simple,
+        allow_multiplexer: linux32,
+    };
     seccomp::install(filter).isolating(text("cannot install a seccomp filter"))?;
     let keep = match launch.mode {
         Mode::Userns => capability::IN_USER_NAMESPACE,

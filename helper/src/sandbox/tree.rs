@@ -18,6 +18,10 @@ use rustix::mount::{
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+/// As many layers as the 255 bytes of a mount option (`fsconfig(2)`) can name; more of them need
+/// Linux 6.7, which takes them one by one.
+const FEW: usize = 12;
+
 /// A detached mount of the tree that `open` describes.
 pub fn mount(entered: &Entered, open: &Open) -> Result<OwnedFd, Failure> {
     match &open.tree {
@@ -127,16 +131,21 @@ pub fn mount_overlay(
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_flag(context.as_fd(), "userxattr")?;
     fsconfig_set_string(context.as_fd(), "source", "debmock")?;
-    let lower: Vec<String> = layers.iter().map(path).collect();
+    if layers.len() <= FEW {
+        let lower: Vec<String> = layers.iter().map(path).collect();
+        fsconfig_set_string(context.as_fd(), "lowerdir", lower.join(":"))?;
+    } else {
+        for layer in layers {
+            fsconfig_set_string(context.as_fd(), "lowerdir+", path(layer))?;
+        }
+    }
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
     if let Some((upper, work)) = change {
-        fsconfig_set_string(context.as_fd(), "lowerdir", lower.join(":"))?;
         fsconfig_set_string(context.as_fd(), "upperdir", path(upper))?;
         fsconfig_set_string(context.as_fd(), "workdir", path(work))?;
         fsconfig_set_flag(context.as_fd(), "volatile")?;
     } else {
         attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
-        fsconfig_set_string(context.as_fd(), "lowerdir", lower.join(":"))?;
     }
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)

@@ -3,6 +3,7 @@
 
 use super::trail::{OPEN, Trail, entries};
 use crate::protocol::{Doing, Failure};
+use crate::sparse;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, chownat, fchmod, fchown, fgetxattr,
     flistxattr, fsetxattr, futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat,
@@ -164,9 +165,8 @@ fn copy_entry(
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let to = openat(target, name, flags, Mode::from(0o600))?;
             if ioctl_ficlone(&to, &from).is_err() {
-                let (mut from, mut to) =
-                    (File::from(from.try_clone().map_err(io)?), File::from(to));
-                std::io::copy(&mut from, &mut to).map_err(io)?;
+                let (from, to) = (File::from(from), File::from(to));
+                sparse::copy(&from, &to, stat.st_size as u64, || true).map_err(io)?;
                 return copy_attributes(from.as_fd(), to.as_fd(), stat);
             }
             copy_attributes(from.as_fd(), to.as_fd(), stat)

@@ -2,7 +2,8 @@
 //!
 //! Every path is an [`Area`](crate::protocol::Area) and a relative path that is resolved beneath
 //! it without following symbolic links. What is removed goes to a trash directory first, so that
-//! its place is free at once; a later helper empties what a killed one left.
+//! its place is free at once. [`sweep`] empties the trash beside the work, one process at a time;
+//! what a killed one left the next helper takes up.
 
 mod boot;
 mod copy;
@@ -20,6 +21,8 @@ pub use files::{
 pub use lend::{lend, take_back};
 pub use remove::{remove_tree, usage};
 
+use remove::remove_counted;
+
 use crate::protocol::{Area, Bytes, Doing, Failure, Place, Reply, StoreCall};
 use crate::sandbox::identity::Entered;
 use crate::sandbox::tree;
@@ -27,6 +30,7 @@ use crate::sys::lock::{self, Sharing};
 use rustix::fs::{Mode, OFlags, RenameFlags, openat, renameat_with};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// Name of the directory, in each writable area, where removed trees wait for their deletion.
 pub const TRASH: &str = "trash";
@@ -34,6 +38,13 @@ pub const TRASH: &str = "trash";
 pub const LOCKS: &str = "locks";
 /// How names of what a probe makes in the trash begin.
 const PROBE: &str = "probe.";
+/// Locks, of names that no buildroot and no layer can have: of what lies in the trash as a probe,
+/// shared by those who probe and exclusive for who deletes what killed ones left; and of whoever
+/// empties the trash.
+const PROBING: &str = ".probe";
+const SWEEPING: &str = ".sweep";
+/// Areas that have a trash.
+const WITH_TRASH: [Area; 2] = [Area::Layers, Area::Roots];
 /// How names of layers that are being made begin; the layer's key follows.
 pub const MAKING: &str = "making-";
 
@@ -42,6 +53,7 @@ pub fn is_long(call: &StoreCall) -> bool {
     matches!(
         call,
         StoreCall::Remove(_)
+            | StoreCall::EmptyTrash
             | StoreCall::Copy { .. }
             | StoreCall::Usage(_)
             | StoreCall::ProbeOverlay
@@ -66,11 +78,34 @@ pub fn serve(
                 .doing(|| format!("cannot rename {} to {}", from.path, to.path))?;
         }
         StoreCall::Remove(place) => {
-            if place.path == TRASH {
-                empty_trash(entered, place.area);
-            } else if let Some((parent, name)) = move_to_trash(entered, place)? {
+            if let Some((parent, name)) = move_to_trash(entered, place)? {
                 remove_tree(&parent, &name)
                     .doing(|| format!("cannot delete what was {}", place.path))?;
+            }
+        }
+        StoreCall::Discard(place) => {
+            move_to_trash(entered, place)?;
+        }
+        StoreCall::EmptyTrash => {
+            let lock = |wait| lock_alone(entered, SWEEPING, Sharing::Exclusive, wait);
+            let _lock = match lock(false)? {
+                Some(lock) => lock,
+                // Whoever sweeps already has done part of the work then.
+                None => {
+                    reply(Reply::Waiting { holder: "a process that is emptying it".into() });
+                    lock(true)?.ok_or_else(|| Failure::request("the trash cannot be locked"))?
+                }
+            };
+            let (mut count, mut told) = (0, Instant::now());
+            let mut each = || {
+                count += 1;
+                if told.elapsed() > Duration::from_millis(200) {
+                    told = Instant::now();
+                    reply(Reply::Number(count));
+                }
+            };
+            for area in WITH_TRASH {
+                empty_trash(entered, area, &mut each)?;
             }
         }
         StoreCall::List(place) => {
@@ -132,26 +167,65 @@ fn move_to_trash(entered: &Entered, place: &Place) -> Result<Option<(OwnedFd, St
     Err(Failure::system(format!("cannot remove {}", place.path), Errno::EXIST))
 }
 
-/// Deletes what earlier helpers left in the trash.
-pub fn empty_trash(entered: &Entered, area: Area) {
+/// Deletes what is in the trash, as far as that is possible; the first failure.
+fn empty_trash(entered: &Entered, area: Area, each: &mut dyn FnMut()) -> Result<(), Failure> {
     let place = Place { area, path: TRASH.into() };
-    if let (Ok(names), Ok(trash)) = (files::list(entered, &place), open_directory(entered, &place))
+    let names = files::list(entered, &place)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let trash = open_directory(entered, &place)?;
+    let (probes, rest): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.starts_with(PROBE));
+    // Another helper may be in the middle of its probe, perhaps in another container. Probes
+    // are small: nobody waits for their deletion.
+    if !probes.is_empty()
+        && let Ok(Some(_lock)) = lock_alone(entered, PROBING, Sharing::Exclusive, false)
     {
-        let (probes, rest): (Vec<_>, Vec<_>) =
-            names.iter().partition(|name| name.starts_with(PROBE));
-        // Another helper may be in the middle of its probe, perhaps in another container. Probes
-        // are small: nobody waits for their deletion.
-        if !probes.is_empty()
-            && let Ok(Some(_lock)) = lock_probes(entered, Sharing::Exclusive, false)
-        {
-            for name in probes {
-                let _ = remove_tree(&trash, name);
-            }
-        }
-        for name in rest {
-            // A second helper may be at it: whoever loses a race finds less to do.
+        for name in probes {
             let _ = remove_tree(&trash, name);
         }
+    }
+    let mut outcome = Ok(());
+    for name in rest {
+        // Who is short of space may be at it too: whoever loses a race finds less to do.
+        let removed = remove_counted(&trash, name, each);
+        outcome = outcome.and(removed.doing(|| format!("cannot delete {TRASH}/{name}")));
+    }
+    outcome
+}
+
+/// What waits in the trash, but for probes.
+fn waiting(entered: &Entered) -> Vec<(Area, String)> {
+    let all = WITH_TRASH.into_iter().flat_map(|area| {
+        let names = files::list(entered, &Place { area, path: TRASH.into() }).unwrap_or_default();
+        names.into_iter().map(move |name| (area, name))
+    });
+    all.filter(|(_, name)| !name.starts_with(PROBE)).collect()
+}
+
+/// Whether there is something for [`sweep`].
+pub fn has_trash(entered: &Entered) -> bool {
+    !waiting(entered).is_empty()
+}
+
+/// Empties the trash until nothing is left that can be deleted, unless somebody else is at it.
+pub fn sweep(entered: &Entered) {
+    let mut last = Vec::new();
+    loop {
+        let Ok(Some(lock)) = lock_alone(entered, SWEEPING, Sharing::Exclusive, false) else {
+            return;
+        };
+        for area in WITH_TRASH {
+            // What cannot be deleted the user is told by `scrub`.
+            let _ = empty_trash(entered, area, &mut || {});
+        }
+        drop(lock);
+        // Who came while the lock was held has gone again.
+        let left = waiting(entered);
+        if left.is_empty() || left == last {
+            return;
+        }
+        last = left;
     }
 }
 
@@ -163,9 +237,7 @@ pub fn is_short(entered: &Entered) -> bool {
 
 /// What helpers do while nobody asks for anything: deletes what killed processes left, and syncs.
 pub fn tidy(entered: &Entered) {
-    for area in [Area::Layers, Area::Roots] {
-        empty_trash(entered, area);
-    }
+    sweep(entered);
     unfinished_layers(entered);
     boot::settle(entered);
 }
@@ -190,19 +262,18 @@ fn unfinished_layers(entered: &Entered) {
     }
 }
 
-/// The lock of what lies in the trash as a probe: shared by those who probe, which dies with them,
-/// and exclusive for who deletes what killed ones left. Nothing without `wait` if
-/// somebody else has it.
-fn lock_probes(
+/// Takes a lock of the trash, which dies with its holder. Nothing without `wait` if somebody else
+/// has it.
+fn lock_alone(
     entered: &Entered,
+    name: &str,
     sharing: Sharing,
     wait: bool,
 ) -> Result<Option<OwnedFd>, Failure> {
-    let doing = || "cannot lock the probes of the store".to_owned();
+    let doing = || "cannot lock the trash of the store".to_owned();
     let locks = make_directory_at(entered.area(Area::Roots)?, LOCKS)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // A name that no buildroot and no layer can have.
-    let file = openat(&locks, ".probe", flags, Mode::from(0o644)).doing(doing)?;
+    let file = openat(&locks, name, flags, Mode::from(0o644)).doing(doing)?;
     if wait {
         lock::take(file.as_fd(), sharing).doing(doing)?;
         return Ok(Some(file));
@@ -216,7 +287,7 @@ fn lock_probes(
 fn probe_overlay(entered: &Entered) -> Result<(), Failure> {
     let doing = || "cannot mount an overlay on the store".to_owned();
     let name = format!("{PROBE}{}.{}", std::process::id(), files::now_nanos());
-    let _lock = lock_probes(entered, Sharing::Shared, true)?;
+    let _lock = lock_alone(entered, PROBING, Sharing::Shared, true)?;
     let trash = make_directory_at(entered.area(Area::Roots)?, TRASH)?;
     let home = make_directory_at(&trash, &name)?;
     let outcome = (|| {
@@ -247,11 +318,35 @@ mod tests {
         let area = OwnedFd::from(fs::File::open(folder.path()).unwrap());
         let areas = vec![(Area::Roots, area)];
         let entered = Entered { mode: Mode::Simple, areas, binds: Vec::new() };
-        let probing = lock_probes(&entered, Sharing::Shared, true).unwrap();
-        empty_trash(&entered, Area::Roots);
+        let probing = lock_alone(&entered, PROBING, Sharing::Shared, true).unwrap();
+        empty_trash(&entered, Area::Roots, &mut || {}).unwrap();
         assert!(probe.exists() && !folder.path().join("trash/other").exists());
         drop(probing);
-        empty_trash(&entered, Area::Roots);
+        empty_trash(&entered, Area::Roots, &mut || {}).unwrap();
         assert!(!probe.exists());
+    }
+    #[test]
+    fn one_sweeps_at_a_time_and_who_waits_for_it_finds_nothing_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        let open = || OwnedFd::from(fs::File::open(folder.path()).unwrap());
+        let areas = vec![(Area::Roots, open()), (Area::Layers, open())];
+        let entered = Entered { mode: Mode::Simple, areas, binds: Vec::new() };
+        let call = |call: &StoreCall| serve(&entered, call, |_| {}).unwrap();
+        call(&StoreCall::Discard(Place::root("tree")));
+        assert!(!tree.exists() && has_trash(&entered));
+        let other = lock_alone(&entered, SWEEPING, Sharing::Exclusive, true).unwrap();
+        sweep(&entered);
+        assert!(has_trash(&entered));
+        drop(other);
+        sweep(&entered);
+        assert!(!has_trash(&entered));
+        call(&StoreCall::Discard(Place::root("tree")));
+        assert!(!has_trash(&entered));
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        call(&StoreCall::Discard(Place::root("tree")));
+        call(&StoreCall::EmptyTrash);
+        assert_eq!(fs::read_dir(folder.path().join(TRASH)).unwrap().count(), 0);
     }
 }

@@ -26,6 +26,11 @@ const ROUNDS: u32 = 100;
 /// may be deleting the same tree. Depth costs neither stack nor descriptors: what is too deep is
 /// moved up first.
 pub fn remove_tree(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
+    remove_counted(parent, name, &mut || {})
+}
+
+/// As [`remove_tree`]; each file or directory that is looked at is told.
+pub fn remove_counted(parent: &OwnedFd, name: &str, each: &mut dyn FnMut()) -> Result<(), Errno> {
     match unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR | Errno::PERM) => {}
@@ -59,6 +64,7 @@ pub fn remove_tree(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
         if name == c"." || name == c".." {
             continue;
         }
+        each();
         let directory = level.directory.fd()?;
         if entry.file_type() != FileType::Directory {
             match unlink(directory, name, AtFlags::empty()) {

@@ -9,7 +9,8 @@ pub type Capability = u32;
 /// Capabilities that commands keep in a session of their own user namespace. `CAP_SYS_ADMIN` is
 /// not among them: it would allow to unmount or remount what hides and protects, while nothing
 /// that a package does at build or installation time needs it (a process can still make user
-/// namespaces of its own, in which these mounts are locked).
+/// namespaces of its own, in which these mounts are locked). Neither is `CAP_SYS_BOOT`: in a
+/// process namespace `reboot(2)` ends process 1, and with it the session.
 pub const IN_USER_NAMESPACE: &[Capability] = &[
     0,  // CHOWN
     1,  // DAC_OVERRIDE
@@ -29,8 +30,7 @@ pub const IN_USER_NAMESPACE: &[Capability] = &[
     15, // IPC_OWNER
     18, // SYS_CHROOT
     19, // SYS_PTRACE
-    22, // SYS_NICE
-    23, // SYS_RESOURCE
+    23, // SYS_NICE
     26, // SYS_TTY_CONFIG
     27, // MKNOD
     28, // LEASE

@@ -102,6 +102,17 @@ pub fn be_idle() {
     }
 }
 
+/// From now on this process gives way to others, but gets on.
+pub fn be_modest() {
+    const WHO_PROCESS: libc::c_int = 1;
+    const LAST_OF_BEST_EFFORT: libc::c_int = 2 << 13 | 7;
+    // SAFETY: plain integers. What the kernel refuses stays as it is.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
+        libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, LAST_OF_BEST_EFFORT);
+    }
+}
+
 /// Makes this process impossible to trace and its `/proc` entries inaccessible for anybody without
 /// `CAP_SYS_PTRACE` in the user namespace in which its program was started.
 pub fn forbid_inspection() -> Result<(), Errno> {

@@ -2,8 +2,12 @@
 //!
 //! A filter is installed while `CAP_SYS_ADMIN` of the user namespace is still held, never with
 //! `no_new_privs`, which would break setuid programs in builds. A kernel has several entries: 32-bit
-//! programs in a 64-bit root, and x32 programs, are refused the same calls under their numbers
-//! there; only the syncs are left to them.
+//! programs in a 64-bit root are refused the same calls under their numbers there; only the syncs
+//! are left to them. Entries without numbers here, such as x32, are closed.
+//!
+//! Sockets are of the families that network namespaces confine and Debian's builds use. Others
+//! lead past every namespace: `AF_VSOCK` reaches the machine around a virtual one. `io_uring`, whose
+//! operations no filter sees, is missing.
 
 use super::check;
 use rustix::io::Errno;
@@ -28,6 +32,9 @@ const FOREIGN: Option<(u32, Numbers)> = Some((
         log: 103,
         clone: 120,
         unshare: 310,
+        socket: 359,
+        socketpair: 360,
+        multiplexer: Some(102),
     },
 ));
 #[cfg(target_arch = "aarch64")]
@@ -38,6 +45,9 @@ const FOREIGN: Option<(u32, Numbers)> = Some((
         log: 103,
         clone: 120,
         unshare: 337,
+        socket: 281,
+        socketpair: 288,
+        multiplexer: None, // of the old ABI, which 64-bit kernels lack
     },
 ));
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -64,6 +74,12 @@ const NATIVE: Numbers = Numbers {
     log: libc::SYS_syslog as u32,
     clone: libc::SYS_clone as u32,
     unshare: libc::SYS_unshare as u32,
+    socket: libc::SYS_socket as u32,
+    socketpair: libc::SYS_socketpair as u32,
+    #[cfg(any(target_arch = "powerpc64", target_arch = "s390x"))]
+    multiplexer: Some(libc::SYS_socketcall as u32),
+    #[cfg(not(any(target_arch = "powerpc64", target_arch = "s390x")))]
+    multiplexer: None,
 };
 
 /// Numbers of system calls at one entry of the kernel.
@@ -75,10 +91,21 @@ struct Numbers {
     log: u32,
     clone: u32,
     unshare: u32,
+    socket: u32,
+    socketpair: u32,
+    /// `socketcall(2)`, whose arguments lie in memory, out of a filter's sight.
+    multiplexer: Option<u32>,
 }
 
 /// The same everywhere.
 const CLONE3: u32 = 435;
+/// `io_uring_setup`, `io_uring_enter`, `io_uring_register`; the same everywhere.
+const RINGS: [u32; 3] = [425, 426, 427];
+/// What sockets may be of.
+const FAMILIES: [u32; 4] =
+    [libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32, libc::AF_NETLINK as u32];
+/// The numbers of `socket` and `socketpair` for `socketcall` (`linux/net.h`).
+const MAKING: [u32; 2] = [1, 8];
 /// The entry for x32 programs has the architecture of the 64-bit one.
 #[cfg(target_arch = "x86_64")]
 const X32_BIT: Option<u32> = Some(0x4000_0000);
@@ -96,8 +123,9 @@ const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
 const REFUSE: u32 = ERRNO | libc::EPERM as u32;
 const MISSING: u32 = ERRNO | libc::ENOSYS as u32;
+const NO_FAMILY: u32 = ERRNO | libc::EAFNOSUPPORT as u32;
 
-/// What a filter does, besides refusing the kernel's log.
+/// What a filter does, besides refusing the kernel's log, rings, and foreign families of sockets.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filter {
     /// `fsync` and its relatives succeed without doing anything: nobody needs the durability of a
@@ -108,10 +136,29 @@ pub struct Filter {
     /// one of its own the host's root would have `CAP_SYS_ADMIN` again, and mount control groups
     /// that its id owns.
     pub forbid_global: bool,
+    /// Sockets may be made through `socketcall(2)`, as the C library of i386 does. Their family
+    /// cannot be seen there: only for roots that cannot do without.
+    pub allow_multiplexer: bool,
+}
+
+/// Where the lower half of an argument of the call lies in `seccomp_data`.
+fn argument(number: u32) -> u32 {
+    16 + 8 * number + if cfg!(target_endian = "big") { 4 } else { 0 }
 }
 
 fn step(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
+}
+
+/// Answers `call` with `listed` if its first argument is one of `values`, else with `other`.
+fn only(call: u32, values: &[u32], listed: u32, other: u32) -> Vec<libc::sock_filter> {
+    let count = values.len() as u8;
+    let mut program = vec![step(EQUAL, 0, count + 3, call), step(LOAD, 0, 0, argument(0))];
+    // Over the values that follow, and over `other`.
+    program.extend((1..).zip(values).map(|(n, value)| step(EQUAL, count - n + 1, 0, *value)));
+    program.push(step(RETURN, 0, 0, other));
+    program.push(step(RETURN, 0, 0, listed));
+    program
 }
 
 /// The rules for one entry of the kernel; ends in a return.
@@ -122,6 +169,9 @@ fn rules(numbers: Numbers, filter: Filter, native: bool) -> Vec<libc::sock_filte
         program.push(step(RETURN, 0, 0, action));
     };
     answer(numbers.log, REFUSE);
+    for call in RINGS {
+        answer(call, MISSING);
+    }
     if filter.suppress_sync && native {
         for call in [
             libc::SYS_fsync,
@@ -140,14 +190,21 @@ fn rules(numbers: Numbers, filter: Filter, native: bool) -> Vec<libc::sock_filte
         }
         // Its flags lie in memory, out of a filter's sight; C libraries fall back to clone.
         answer(CLONE3, MISSING);
-        if let (Some(bit), true) = (X32_BIT, native) {
-            program.push(step(AT_LEAST, 0, 1, bit));
-            program.push(step(RETURN, 0, 0, MISSING));
-        }
-        let low_half = if cfg!(target_endian = "big") { 4 } else { 0 };
-        for (call, argument) in [(numbers.clone, CLONE_FLAGS), (numbers.unshare, 0)] {
+    }
+    if let (Some(bit), true) = (X32_BIT, native) {
+        program.push(step(AT_LEAST, 0, 1, bit));
+        program.push(step(RETURN, 0, 0, MISSING));
+    }
+    for call in [numbers.socket, numbers.socketpair] {
+        program.extend(only(call, &FAMILIES, ALLOW, NO_FAMILY));
+    }
+    if let (Some(call), false) = (numbers.multiplexer, filter.allow_multiplexer) {
+        program.extend(only(call, &MAKING, NO_FAMILY, ALLOW));
+    }
+    if filter.forbid_global {
+        for (call, flags) in [(numbers.clone, CLONE_FLAGS), (numbers.unshare, 0)] {
             program.push(step(EQUAL, 0, 4, call));
-            program.push(step(LOAD, 0, 0, 16 + 8 * argument + low_half)); // seccomp_data.args
+            program.push(step(LOAD, 0, 0, argument(flags)));
             program.push(step(ANY_BIT, 0, 1, libc::CLONE_NEWUSER as u32));
             program.push(step(RETURN, 0, 0, REFUSE));
             program.push(step(RETURN, 0, 0, ALLOW));
@@ -169,9 +226,8 @@ pub fn install(filter: Filter) -> Result<(), Errno> {
         program.push(step(EQUAL, 0, foreign.len() as u8, architecture));
         program.extend(foreign);
     }
-    // An entry that nobody described: harmless with namespaces around it only.
-    let other = if filter.forbid_global { MISSING } else { ALLOW };
-    program.push(step(RETURN, 0, 0, other));
+    // An entry that nobody described.
+    program.push(step(RETURN, 0, 0, MISSING));
     let header =
         libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
     const SET_MODE_FILTER: libc::c_uint = 1;
@@ -186,7 +242,7 @@ mod tests {
 
     #[test]
     fn jumps_reach_over_every_section() {
-        let all = Filter { suppress_sync: true, forbid_global: true };
+        let all = Filter { suppress_sync: true, forbid_global: true, allow_multiplexer: false };
         assert!(rules(NATIVE, all, true).len() < 256);
         if let Some((_, numbers)) = FOREIGN {
             assert!(rules(numbers, all, false).len() < 256);

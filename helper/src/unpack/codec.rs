@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use liblzma::stream::{CONCATENATED, Stream};
+use liblzma::stream::{CONCATENATED, IGNORE_CHECK, Stream};
 
 use super::error::Problem;
 
@@ -54,23 +54,50 @@ impl Compression {
     }
 }
 
-/// Decodes a stream. Memory is bounded; the size of the output is for the reader to bound.
-pub(crate) enum Decoder<R: BufRead> {
+/// Whether the check sums inside a compressed stream are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sums {
+    /// They are: nobody has seen the stream before.
+    Compare,
+    /// They are not: the SHA-256 of the whole file was compared before it came here. xz's CRC64 is
+    /// a 25th of the time that a package takes to decode.
+    Trust,
+}
+
+/// Decodes a stream, to its very end: several compressed streams one after the other are one.
+/// Memory is bounded; the size of the output is for the reader to bound.
+pub struct Decoder<R: BufRead>(Kind<R>);
+
+enum Kind<R: BufRead> {
     Plain(R),
     Gzip(flate2::bufread::MultiGzDecoder<R>),
     Xz(liblzma::bufread::XzDecoder<R>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
 }
 
+impl<R: BufRead> std::fmt::Debug for Decoder<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Decoder")
+    }
+}
+
 impl<R: BufRead> Decoder<R> {
-    pub(crate) fn new(compression: Compression, stream: R) -> Result<Self, Problem> {
-        Ok(match compression {
-            Compression::None => Self::Plain(stream),
-            Compression::Gzip => Self::Gzip(flate2::bufread::MultiGzDecoder::new(stream)),
+    /// A decoder of `stream`.
+    ///
+    /// # Errors
+    /// [`Problem::Io`] if there is no memory for it.
+    pub fn new(compression: Compression, stream: R, sums: Sums) -> Result<Self, Problem> {
+        Ok(Self(match compression {
+            Compression::None => Kind::Plain(stream),
+            Compression::Gzip => Kind::Gzip(flate2::bufread::MultiGzDecoder::new(stream)),
             Compression::Xz => {
-                let decoder = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)
+                let flags = match sums {
+                    Sums::Compare => CONCATENATED,
+                    Sums::Trust => CONCATENATED | IGNORE_CHECK,
+                };
+                let decoder = Stream::new_stream_decoder(XZ_MEMORY, flags)
                     .map_err(|error| Problem::io("start the xz decoder", error))?;
-                Self::Xz(liblzma::bufread::XzDecoder::new_stream(stream, decoder))
+                Kind::Xz(liblzma::bufread::XzDecoder::new_stream(stream, decoder))
             }
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(stream)
@@ -78,19 +105,19 @@ impl<R: BufRead> Decoder<R> {
                 decoder
                     .window_log_max(ZSTD_WINDOW_LOG)
                     .map_err(|error| Problem::io("bound the zstd decoder", error))?;
-                Self::Zstd(decoder)
+                Kind::Zstd(decoder)
             }
-        })
+        }))
     }
 }
 
 impl<R: BufRead> Read for Decoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.read(buffer),
-            Self::Gzip(stream) => stream.read(buffer),
-            Self::Xz(stream) => stream.read(buffer),
-            Self::Zstd(stream) => stream.read(buffer),
+        match &mut self.0 {
+            Kind::Plain(stream) => stream.read(buffer),
+            Kind::Gzip(stream) => stream.read(buffer),
+            Kind::Xz(stream) => stream.read(buffer),
+            Kind::Zstd(stream) => stream.read(buffer),
         }
     }
 }
@@ -104,5 +131,5 @@ pub(crate) fn detect<R: Read>(mut stream: R) -> Result<Decoder<Peeked<R>>, Probl
     (&mut stream).take(6).read_to_end(&mut start).map_err(Problem::reading)?;
     let compression = Compression::of_magic(&start);
     let stream = BufReader::with_capacity(128 << 10, io::Cursor::new(start).chain(stream));
-    Decoder::new(compression, stream)
+    Decoder::new(compression, stream, Sums::Compare)
 }

@@ -3,7 +3,7 @@
 use std::io::{BufReader, Read};
 
 use super::ar::ArReader;
-use super::codec::{Compression, Decoder};
+use super::codec::{Compression, Decoder, Sums};
 use super::error::{Error, Problem, shown};
 use super::tarstream::{Kind, TarStream};
 use crate::dpkgdb::{Identity, Stanza};
@@ -130,10 +130,11 @@ impl<R: Read> DebReader<R> {
         &self.data_member
     }
 
-    /// The content. The stream must be read to its end before [`DebReader::finish`].
+    /// The content. The stream must be read to its end before [`DebReader::finish`]. Whoever made
+    /// the reader has compared the SHA-256 of the `.deb`.
     pub(crate) fn data(&mut self) -> Result<TarStream<impl Read + '_>, Error> {
         let input = BufReader::with_capacity(64 << 10, self.archive.data());
-        let decoder = Decoder::new(self.compression, input)
+        let decoder = Decoder::new(self.compression, input, Sums::Trust)
             .map_err(|problem| Error::new(&self.name, problem).in_member(&self.data_member))?;
         Ok(TarStream::new(decoder))
     }
@@ -182,7 +183,7 @@ fn read_control<R: Read>(
     compression: Compression,
 ) -> Result<Control, Problem> {
     let input = BufReader::with_capacity(16 << 10, archive.data());
-    let mut stream = TarStream::new(Decoder::new(compression, input)?);
+    let mut stream = TarStream::new(Decoder::new(compression, input, Sums::Compare)?);
     let mut files: Vec<ControlFile> = Vec::new();
     let mut left = MAX_CONTROL_BYTES;
     while let Some(entry) = stream.next()? {

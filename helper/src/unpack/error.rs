@@ -139,12 +139,12 @@ impl std::error::Error for Error {
 }
 
 /// A path for a message: control characters and invalid UTF-8 escaped, so that an archive
-/// cannot write to the reader's terminal, and no longer than a line or two.
+/// cannot write to the reader's terminal, and of a long one its beginning and its end.
 pub(crate) fn shown(path: &[u8]) -> String {
     const MOST: usize = 300;
-    let mut text: String = path[..path.len().min(MOST)].escape_ascii().map(char::from).collect();
-    if path.len() > MOST {
-        text.push('…');
+    let show = |part: &[u8]| part.escape_ascii().to_string();
+    match path.len() > MOST {
+        true => format!("{}…{}", show(&path[..MOST / 2]), show(&path[path.len() - MOST / 2..])),
+        false => show(path),
     }
-    text
 }

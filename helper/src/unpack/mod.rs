@@ -28,10 +28,11 @@ pub(crate) mod tarstream;
 mod tree;
 
 pub use all::{Arrival, Progress, unpack_all};
-pub use codec::Compression;
+pub use codec::{Compression, Decoder, Sums};
 pub use deb::{Conffile, Control, ControlFile, inspect};
+pub(crate) use error::shown as escaped;
 pub use error::{Error, Problem};
-pub use package::{Unpacked, Unpacker};
+pub use package::{Unpacked, Unpacker, hex};
 pub use place::Limits;
 pub use tree::Tree;
 pub(crate) use tree::set_mode;

@@ -295,7 +295,7 @@ impl Job<'_, '_> {
         let sum = match &mut self.sums {
             Some(sums) => {
                 let mut sum = Sum(Md5::new());
-                let placed = placer.file(target, entry, stream, budget, &mut sum, cancel)?;
+                let placed = placer.file(target, entry, stream, budget, &mut sum, Some(cancel))?;
                 if placed == Placed::Occupied {
                     return Ok(placed);
                 }
@@ -304,7 +304,7 @@ impl Job<'_, '_> {
                 Some(sum)
             }
             None => {
-                let placed = placer.file(target, entry, stream, budget, &mut (), cancel)?;
+                let placed = placer.file(target, entry, stream, budget, &mut (), Some(cancel))?;
                 if placed == Placed::Occupied {
                     return Ok(placed);
                 }
@@ -376,7 +376,7 @@ fn add_sum(sums: &mut Vec<u8>, sum: &str, path: &[u8]) {
 }
 
 /// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         let _ = write!(text, "{byte:02x}");

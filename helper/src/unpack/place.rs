@@ -1,6 +1,6 @@
 //! Puts the entries of a tar stream into a tree.
 
-use std::io::{Read, Write as _};
+use std::io::{Read, Seek as _, Write as _};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -90,7 +90,11 @@ pub(crate) struct Placer<'t, 'a> {
     pub(crate) walker: Walker<'t, 'a>,
     uid: u32,
     gid: u32,
+    holes: bool,
 }
+
+/// Zeros of so many bytes may become a hole.
+static ZEROS: [u8; 32 << 10] = [0; 32 << 10];
 
 impl<'t, 'a> Placer<'t, 'a> {
     pub(crate) fn new(tree: &'t Tree<'a>) -> Self {
@@ -98,7 +102,13 @@ impl<'t, 'a> Placer<'t, 'a> {
             walker: Walker::new(tree),
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
+            holes: false,
         }
+    }
+
+    /// Makes holes of long stretches of zeros: a tar stream does not tell which were holes before.
+    pub(crate) fn with_holes(self) -> Self {
+        Self { holes: true, ..self }
     }
 
     /// A directory. `true` if it is new; one that was there keeps its owner and mode, as with
@@ -154,7 +164,7 @@ impl<'t, 'a> Placer<'t, 'a> {
         stream: &mut TarStream<R>,
         budget: &mut Budget,
         watch: &mut dyn Watch,
-        cancel: &AtomicBool,
+        cancel: Option<&AtomicBool>,
     ) -> Result<Placed, Problem> {
         budget.check(entry.size)?;
         let (parent, name) = split(path);
@@ -172,13 +182,23 @@ impl<'t, 'a> Placer<'t, 'a> {
             if part.is_empty() {
                 break;
             }
-            if cancel.load(Ordering::Relaxed) {
+            if cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
                 return Err(Problem::Cancelled);
             }
-            (&file).write_all(part).map_err(|error| Problem::io("write the file", error))?;
+            for piece in part.chunks(ZEROS.len()) {
+                if self.holes && piece == &ZEROS[..piece.len()] {
+                    (&file).seek_relative(piece.len() as i64)
+                } else {
+                    (&file).write_all(piece)
+                }
+                .map_err(|error| Problem::io("write the file", error))?;
+            }
             watch.see(part);
             let count = part.len();
             stream.consume(count);
+        }
+        if self.holes {
+            file.set_len(entry.size).map_err(|error| Problem::io("write the file", error))?;
         }
         if parent.setgid || (entry.uid, entry.gid) != (self.uid, self.gid) {
             rustix::fs::fchown(
@@ -313,11 +333,12 @@ impl<'t, 'a> Placer<'t, 'a> {
         }
     }
 
-    /// The time of a directory, after everything in it is made.
-    pub(crate) fn set_directory_time(
+    /// The time of a directory, after everything in it is made, and its mode if it is given.
+    pub(crate) fn finish_directory(
         &mut self,
         path: &[u8],
         mtime: (i64, u32),
+        mode: Option<u32>,
     ) -> Result<(), Problem> {
         let fd = self
             .walker
@@ -325,7 +346,8 @@ impl<'t, 'a> Placer<'t, 'a> {
             .open_dir(path)
             .map_err(|error| Problem::io("open the directory", error))?;
         rustix::fs::utimensat(&fd, ".", &times(mtime), AtFlags::empty())
-            .map_err(|error| Problem::io("set the time", error))
+            .map_err(|error| Problem::io("set the time", error))?;
+        mode.map_or(Ok(()), |mode| super::tree::set_mode(&fd, mode))
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 }
 
 /// One entry, with the records of its extended headers applied.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub kind: Kind,
     /// As in the archive, not yet cleaned.

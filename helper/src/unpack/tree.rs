@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -246,6 +246,14 @@ impl<'t, 'a> Walker<'t, 'a> {
 
 /// `chmod` through an `O_PATH` descriptor, which `fchmod` does not take.
 pub(crate) fn set_mode(dir: impl AsFd, mode: u32) -> Result<(), Problem> {
-    rustix::fs::chmodat(dir, ".", Mode::from_raw_mode(mode), AtFlags::empty())
-        .map_err(|error| Problem::io("set the mode", error))
+    let mode = Mode::from_raw_mode(mode);
+    match rustix::fs::chmodat(&dir, ".", mode, AtFlags::empty()) {
+        // It is closed even to its owner, as an umask may have made it.
+        Err(Errno::ACCESS) => {
+            let path = format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd());
+            rustix::fs::chmodat(rustix::fs::CWD, path, mode, AtFlags::empty())
+        }
+        other => other,
+    }
+    .map_err(|error| Problem::io("set the mode", error))
 }

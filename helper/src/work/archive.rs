@@ -7,14 +7,10 @@ use crate::unpack::Limits;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::AtomicBool;
 
 /// What apt writes whenever it reads its lists, and writes again where it is missing: tens of
 /// megabytes which no archive of a root needs.
 const APT_CACHES: &[&str] = &["var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin"];
-
-/// Nobody sets it: a cancelled job is killed.
-static NEVER: AtomicBool = AtomicBool::new(false);
 
 pub fn export(
     work: &Work<'_>,
@@ -26,7 +22,7 @@ pub fn export(
 ) -> Result<(), Failure> {
     let tree = work.directory(path)?;
     let exclude = if root { APT_CACHES } else { &[] };
-    let options = ExportOptions { source_date_epoch: epoch, root, exclude, cancel: &NEVER };
+    let options = ExportOptions { source_date_epoch: epoch, root, exclude };
     let output = File::from(output);
     let doing = || "cannot write the archive".to_owned();
     match compression {
@@ -54,7 +50,7 @@ pub fn import(
     let input = File::from(input);
     let ownership = if ours { Ownership::Ours } else { Ownership::Archive };
     let tree = work.directory(path)?;
-    read_tree(tree.as_fd(), input, name, ownership, Limits::for_root(), &NEVER)
+    read_tree(tree.as_fd(), input, name, ownership, Limits::for_root())
         .map_err(|error| failed(error).of_kind(FailureKind::Hostile))
 }
 

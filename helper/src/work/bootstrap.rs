@@ -193,6 +193,7 @@ impl RunInRoot for Runner<'_> {
                 mode: self.around.mode,
                 root: self.around.root,
                 network: self.around.network,
+                linux32: self.around.linux32,
                 streams: &streams,
                 replies: &theirs,
             }),

@@ -6,6 +6,7 @@ mod bootstrap;
 
 use crate::protocol::{Doing, Entry, Failure, Job, Reply, encode};
 use crate::sandbox::mounts;
+use crate::sparse;
 use crate::store;
 use crate::sys::process::{self, Fork};
 use crate::sys::socket;
@@ -29,6 +30,8 @@ pub struct Surroundings<'a> {
     pub network: &'a OwnedFd,
     /// Isolation mode.
     pub mode: crate::protocol::Mode,
+    /// As in [`Open`](crate::protocol::Open).
+    pub linux32: bool,
 }
 
 /// Starts `job`; its process id.
@@ -164,17 +167,21 @@ impl Work<'_> {
         let doing = || format!("cannot write {path} in the root");
         let (folder, name) = split(path);
         let parent = self.make_directory(folder).doing(doing)?;
-        let aside = format!(".{name}.debmock");
+        let aside = aside(name);
         let _ = unlinkat(&parent, &aside, AtFlags::empty());
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&parent, &aside, flags, Mode::from(0o600)).doing(doing)?;
-        let written = std::io::copy(
-            &mut File::from(content),
-            &mut &File::from(file.try_clone().doing(doing)?),
-        )
-        .doing(doing)
-        .and_then(|_| {
+        let content = File::from(content);
+        let copied = file.try_clone().and_then(|to| {
+            let to = File::from(to);
+            match content.metadata()?.is_file() {
+                // Who gives up ends this process.
+                true => sparse::copy(&content, &to, sparse::length(&content)?, || true).map(drop),
+                false => std::io::copy(&mut &content, &mut &to).map(drop),
+            }
+        });
+        let written = copied.doing(doing).and_then(|()| {
             fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
                 .and_then(|()| fchmod(&file, Mode::from_raw_mode(mode)))
                 .and_then(|()| renameat(&parent, &aside, &parent, name))
@@ -206,6 +213,11 @@ impl Work<'_> {
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
+}
+
+/// The name of a file of the root that is being written, until it is complete.
+pub fn aside(name: &str) -> String {
+    format!(".{name}.debmock")
 }
 
 fn split(path: &str) -> (&str, &str) {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .._log import OnEvent
     from .._native import CancelToken
     from .._options import StrPath
-    from .._result import Listing
+    from .._result import Listing, Snapshot
 
 
 class Opening:
@@ -201,6 +201,48 @@ class Buildroot(Work):
     def start_import(self, file: StrPath, *, cancel: CancelToken | None = None) -> Operation[None]:
         """Starts :meth:`import_`."""
         return Operation(self._calls.import_(file), cancel)
+
+    async def snapshot(
+        self, name: str, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
+    ) -> None:
+        """:meth:`debmock.Buildroot.snapshot`."""
+        await self.start_snapshot(name, cancel=cancel).result(on_event)
+
+    def start_snapshot(self, name: str, *, cancel: CancelToken | None = None) -> Operation[None]:
+        """Starts :meth:`snapshot`."""
+        return Operation(self._calls.snapshot(name), cancel)
+
+    async def rollback(
+        self, name: str, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
+    ) -> None:
+        """:meth:`debmock.Buildroot.rollback`."""
+        await self.start_rollback(name, cancel=cancel).result(on_event)
+
+    def start_rollback(self, name: str, *, cancel: CancelToken | None = None) -> Operation[None]:
+        """Starts :meth:`rollback`."""
+        return Operation(self._calls.rollback(name), cancel)
+
+    async def remove_snapshot(
+        self, name: str, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
+    ) -> None:
+        """:meth:`debmock.Buildroot.remove_snapshot`."""
+        await self.start_remove_snapshot(name, cancel=cancel).result(on_event)
+
+    def start_remove_snapshot(self, name: str, *, cancel: CancelToken | None = None) -> Operation[None]:
+        """Starts :meth:`remove_snapshot`."""
+        return Operation(self._calls.remove_snapshot(name), cancel)
+
+    async def list_snapshots(
+        self, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
+    ) -> tuple[Snapshot, ...]:
+        """:meth:`debmock.Buildroot.list_snapshots`."""
+        return await self.start_list_snapshots(cancel=cancel).result(on_event)
+
+    def start_list_snapshots(
+        self, *, cancel: CancelToken | None = None
+    ) -> Operation[tuple[Snapshot, ...]]:
+        """Starts :meth:`list_snapshots`."""
+        return Operation(self._calls.list_snapshots(), cancel)
 
     async def list(
         self, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None

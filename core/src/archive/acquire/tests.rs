@@ -10,20 +10,7 @@ use crate::event::What;
 use crate::operation::{CancelToken, run};
 
 pub(crate) fn source(uri: &str, suite: &str) -> ArchiveSource {
-    ArchiveSource {
-        uri: uri.to_owned(),
-        suite: suite.to_owned(),
-        components: vec!["main".to_owned()],
-        architectures: Vec::new(),
-        keyring: Keyring::BuiltIn("test".into()),
-        trusted: false,
-        check_valid_until: true,
-        check_date: true,
-        valid_until_max: None,
-        by_hash: ByHash::Auto,
-        origin: None,
-        presumed: false,
-    }
+    ArchiveSource::new(uri, suite, &["main"], Keyring::BuiltIn("test".into()))
 }
 
 const PACKAGES: &str = "Package: a\nVersion: 1\nArchitecture: amd64\nFilename: pool/a_1_amd64.deb\nSize: 3\nSHA256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n";

@@ -17,10 +17,56 @@ use ureq::unversioned::transport::{
 /// How long a wait lasts before it looks again whether to stop.
 const SLICE: Duration = Duration::from_millis(100);
 
+/// What a connection must bring at least, or it counts as broken: a server that sends a byte now
+/// and then would keep a transfer for days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// Bytes in a second of waiting, on average.
+    pub least: u32,
+    /// How long it is looked at.
+    pub over: Duration,
+}
+
+impl Pace {
+    /// That of connections with this limit on silence: 1 kB/s over a minute, or over the longest
+    /// silence if that is more.
+    pub(super) fn of(silence: Duration) -> Self {
+        Pace { least: 1000, over: silence.max(Duration::from_secs(60)) }
+    }
+}
+
+/// What came since the pace was looked at last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Came {
+    bytes: u64,
+    waited: Duration,
+}
+
+impl Came {
+    /// Notes what a wait brought. Only waiting counts: the reader may be slow itself.
+    fn note(&mut self, bytes: usize, waited: Duration, pace: Pace) -> io::Result<()> {
+        self.bytes += bytes as u64;
+        self.waited += waited;
+        if self.waited < pace.over {
+            return Ok(());
+        }
+        let enough = self.waited.as_secs_f64() * f64::from(pace.least);
+        let Came { bytes, waited } = std::mem::take(self);
+        #[expect(clippy::cast_precision_loss, reason = "it is a few kilobytes or much more")]
+        if bytes as f64 >= enough {
+            return Ok(());
+        }
+        let seconds = waited.as_secs();
+        let why = format!("the server is too slow: {bytes} bytes in {seconds} seconds");
+        Err(io::Error::new(io::ErrorKind::TimedOut, why))
+    }
+}
+
 /// Connects to the first address that answers.
 pub(super) struct CancellableTcp {
     pub stop: Stop,
     pub silence: Duration,
+    pub pace: Pace,
     /// The other end is a proxy that is to get files itself (RFC 9112 section 3.2.2); with its
     /// login, if it has one, encoded for `Basic`.
     pub forwarded: Option<Option<String>>,
@@ -102,6 +148,8 @@ impl<In: Transport> Connector<In> for CancellableTcp {
                         buffers: LazyBuffers::new(input, output),
                         stop: self.stop.clone(),
                         silence: self.silence,
+                        pace: self.pace,
+                        came: Came::default(),
                     })));
                 }
                 Err(error) if self.stop.is_set() => return Err(ureq::Error::Io(error)),
@@ -118,6 +166,8 @@ pub(super) struct Tcp {
     buffers: LazyBuffers,
     stop: Stop,
     silence: Duration,
+    pace: Pace,
+    came: Came,
     forwarding: Option<Forwarding>,
 }
 
@@ -187,6 +237,8 @@ impl Transport for Tcp {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        // A request begins: what is short is not slow.
+        self.came = Came::default();
         let own = &self.buffers.output()[..amount];
         let other = self.forwarding.as_ref().and_then(|forwarding| forwarding.of(own));
         let mut sent = 0;
@@ -203,7 +255,9 @@ impl Transport for Tcp {
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+        let started = Instant::now();
         let count = self.patiently(|tcp| tcp.stream.read(tcp.buffers.input_append_buf()))?;
+        self.came.note(count, started.elapsed(), self.pace).map_err(ureq::Error::Io)?;
         self.buffers.input_appended(count);
         Ok(count > 0)
     }
@@ -213,5 +267,26 @@ impl Transport for Tcp {
         let silent = self.stream.set_nonblocking(true).is_ok()
             && matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         silent && self.stream.set_nonblocking(false).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drip_is_too_slow_and_a_slow_line_is_not() {
+        let pace = Pace::of(Duration::from_secs(30));
+        let second = Duration::from_secs(1);
+        let until = |bytes| {
+            let mut came = Came::default();
+            (1..=600).find(|_| came.note(bytes, second, pace).is_err())
+        };
+        assert_eq!((until(1), until(999), until(1000)), (Some(60), Some(60), None));
+        // One long silence, which is allowed, and then the file.
+        let pace = Pace::of(Duration::from_secs(300));
+        let mut came = Came::default();
+        assert!(came.note(1, Duration::from_secs(200), pace).is_ok());
+        assert!(came.note(1_000_000, Duration::from_secs(200), pace).is_ok());
     }
 }

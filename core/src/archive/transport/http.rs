@@ -1,7 +1,7 @@
 //! HTTP with the proxies, credentials and certificates of the config.
 
-use super::connect::CancellableTcp;
-use super::names::{Names, Through};
+use super::connect::{CancellableTcp, Pace};
+use super::names::Names;
 use super::stop::Stop;
 use super::{Answer, Failure, Request, Validators};
 use crate::archive::uri::{self, Parts};
@@ -24,6 +24,7 @@ type Outcome<T> = std::result::Result<T, Failure>;
 
 pub(super) struct Http {
     network: Network,
+    pace: Pace,
     stop: Stop,
     tls: TlsConfig,
     names: Names,
@@ -41,8 +42,15 @@ impl Http {
             tls = tls.root_certs(RootCerts::Specific(Arc::new(authorities(path)?)));
         }
         let (network, tls) = (network.clone(), tls.build());
+        let pace = Pace::of(network.timeout);
         let names = Names::new(stop.clone());
-        Ok(Http { network, stop, tls, names, agents: Mutex::default() })
+        Ok(Http { network, pace, stop, tls, names, agents: Mutex::default() })
+    }
+
+    /// The same with another least pace of connections.
+    #[cfg(test)]
+    pub(super) fn at_pace(self, pace: Pace) -> Self {
+        Http { pace, ..self }
     }
 
     pub(super) fn open(&self, request: Request<'_>) -> Outcome<Answer> {
@@ -108,7 +116,16 @@ impl Http {
                     | ureq::Error::Protocol(_)
             );
             let passing = passing && !is_tls(&error);
-            let host = parts.host;
+            let proxy = self.proxy(parts).map(|proxy| uri::redacted(&proxy));
+            // What is looked up and connected to.
+            let host = match &proxy {
+                Some(proxy) => {
+                    let name = uri::split(proxy).map_or(proxy.as_str(), |parts| parts.host);
+                    format!("{name} of the proxy {proxy}")
+                }
+                None => parts.host.to_owned(),
+            };
+            let need = if proxy.is_some() { "" } else { " and whether a proxy is needed" };
             let hint = match &error {
                 ureq::Error::ConnectProxyFailed(_) => {
                     "check the proxy's URI, and the login in it if the proxy wants one".into()
@@ -120,9 +137,7 @@ impl Http {
                     "check the certificate of the server, the host's ca-certificates and the clock"
                         .into()
                 }
-                _ => format!(
-                    "check that {host} can be reached from here and whether a proxy is needed"
-                ),
+                _ => format!("check that {host} can be reached from here{need}"),
             };
             let error = failed(url, "the request failed").with_source(error).with_hint(hint);
             Failure { error, passing, wait: None }
@@ -261,6 +276,7 @@ impl Http {
         let tcp = CancellableTcp {
             stop: self.stop.clone(),
             silence: self.network.timeout,
+            pace: self.pace,
             forwarded: forwarded.as_ref().map(|(_, login)| login.clone()),
         };
         let connector =
@@ -268,7 +284,7 @@ impl Http {
                 .chain(ConnectProxyConnector::default())
                 .chain(tcp)
                 .chain(RustlsConnector::default());
-        let names = Through { names: self.names.clone(), proxy: forwarded.map(|(proxy, _)| proxy) };
+        let names = self.names.through(forwarded.map(|(proxy, _)| proxy));
         let agent = ureq::Agent::with_parts(config, connector, names);
         agents.insert(key, agent.clone());
         Ok(agent)

@@ -28,12 +28,19 @@ type Known = Arc<Mutex<Vec<SocketAddr>>>;
 pub(super) struct Names {
     known: Arc<Mutex<HashMap<String, Known>>>,
     stop: Stop,
+    proxy: Option<Uri>,
 }
 
 impl Names {
     /// Knows nothing yet; looks nothing up once `stop` is set.
     pub(super) fn new(stop: Stop) -> Self {
-        Names { known: Arc::default(), stop }
+        Names { known: Arc::default(), stop, proxy: None }
+    }
+
+    /// The same for hosts that are reached through a proxy: each of them is the proxy's address,
+    /// and nobody is asked for their own. Without a proxy they are reached directly.
+    pub(super) fn through(&self, proxy: Option<Uri>) -> Self {
+        Names { proxy, ..self.clone() }
     }
 }
 
@@ -50,6 +57,7 @@ impl Resolver for Names {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let uri = self.proxy.as_ref().unwrap_or(uri);
         let key = format!("{:?}://{:?}", uri.scheme(), uri.authority());
         let known = {
             let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,26 +77,6 @@ impl Resolver for Names {
         let mut addresses = self.empty();
         known.iter().for_each(|address| addresses.push(*address));
         Ok(addresses)
-    }
-}
-
-/// Names of hosts that are reached through a proxy: each of them is the proxy's address, and
-/// nobody is asked for their own.
-#[derive(Debug)]
-pub(super) struct Through {
-    pub names: Names,
-    /// Its URI; without one hosts are reached directly.
-    pub proxy: Option<Uri>,
-}
-
-impl Resolver for Through {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        self.names.resolve(self.proxy.as_ref().unwrap_or(uri), config, timeout)
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) enum Behaviour {
     Redirect(String),
     /// Accepts and says nothing.
     Silent,
+    /// Sends a byte of the file now and then.
+    Drips,
 }
 
 /// Serves on loopback until it is dropped.
@@ -165,6 +167,16 @@ fn serve(mut stream: TcpStream, state: &State) {
             Some(Behaviour::Redirect(to)) => {
                 write!(stream, "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n")
             }
+            Some(Behaviour::Drips) => {
+                let begun = write!(stream, "{}Content-Length: 300000\r\n\r\n", head(0, 300_000));
+                while begun.is_ok() && !state.stop.load(Ordering::Acquire) {
+                    if stream.write_all(b"x").is_err() {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                return;
+            }
             Some(Behaviour::Silent) => {
                 while !state.stop.load(Ordering::Acquire) {
                     std::thread::sleep(Duration::from_millis(20));
@@ -241,6 +253,35 @@ fn a_server_that_stops_for_good_is_named_with_the_bytes() {
     assert!(error.to_string().contains("gave up after 4 tries"), "{error}");
     assert!(error.to_string().contains("stopped after 0 of 300000 bytes"), "{error}");
     assert_eq!(server.requests().len(), 4);
+}
+
+#[test]
+fn a_server_that_drips_counts_as_one_that_stops() {
+    let server = Server::start();
+    server.set("/x", Behaviour::Drips);
+    let mut transport = Hasty::new();
+    let pace = connect::Pace { least: 1000, over: Duration::from_millis(200) };
+    transport.0.http = transport.0.http.at_pace(pace);
+    let url = server.url("/x");
+    let Err(error) = read_small(&transport, &Scope::quiet(), &url, 400_000, None) else {
+        panic!("the file never ends")
+    };
+    assert!(error.to_string().contains("too slow"), "{error}");
+    assert!(error.to_string().contains("gave up after 4 tries"), "{error}");
+}
+
+#[test]
+fn a_proxy_that_has_no_address_is_what_the_hint_names() {
+    let network = Network {
+        http_proxy: Some("http://u:secret@proxy.invalid:3128".into()),
+        ..Network::default()
+    };
+    let transport = HostTransport::new(&network, CancelToken::new()).unwrap();
+    let request = Request { url: "http://mirror.example.org/x", from: 0, known: None };
+    let Err(failure) = transport.open(request) else { panic!("there is no such proxy") };
+    let hint = failure.error.hint().unwrap();
+    assert!(hint.contains("proxy.invalid") && !hint.contains("mirror"), "{hint}");
+    assert!(!hint.contains("secret"), "{hint}");
 }
 
 #[test]

@@ -207,7 +207,7 @@ fn wrong_values_name_file_line_key_and_what_is_expected() {
             "build.path = \"build\"",
             "x.toml:1: `build.path`: \"build\" is not an absolute path without ..",
         ),
-        ("build.path = \"/\"", "x.toml:1: `build.path` must be a directory below /"),
+        ("build.path = \"/\"", "x.toml:1: `build.path`: / belongs to the system"),
         (
             "build.environment.\"A B\" = \"\"",
             "x.toml:1: `build.environment`: \"A B\" is not the name of a variable",

@@ -117,7 +117,7 @@ pub(crate) const KEYS: &[Key] = &[
         "build.path",
         Kind::Text,
         "\"/build/reproducible-path\"",
-        "Directory inside the root that the source is unpacked in.",
+        "Directory inside the root that the source is unpacked in: one that builds have for themselves, such as `/build`, or below `/home`, `/media`, `/mnt`, `/opt`, `/srv`, `/tmp`, `/usr/src` or `/var/tmp`.",
     ),
     key("build.user", Kind::Text, "\"sbuild\"", "User inside the root that builds."),
     key(
@@ -207,7 +207,7 @@ pub(crate) const KEYS: &[Key] = &[
         "store.layers_max",
         Kind::Size,
         "0",
-        "Size of all layers above which unused ones are to be removed. Not enforced yet: a limit is answered with a warning; 0 means no limit.",
+        "Size of all layers above which those are removed that nobody uses, the least recently used first; 0 means no limit.",
     ),
     key("store.debs_max", Kind::Size, "0", "The same for downloaded packages and sources."),
     key(
@@ -244,7 +244,7 @@ pub(crate) const KEYS: &[Key] = &[
         "network.timeout",
         Kind::Duration,
         "",
-        "Longest silence of a server. Default: as the host's apt, else 30 seconds.",
+        "Longest silence of a server. One that brings less than 1 kB a second over a minute (over this time, if it is longer) counts as silent, too. Default: as the host's apt, else 30 seconds.",
     ),
     key(
         "network.ca_info",

@@ -1,6 +1,7 @@
 use crate::archive::index::Packages;
 use crate::error::{ErrorKind, Result};
-use crate::solve::{PackageSet, Request, solve};
+use crate::operation::Scope;
+use crate::solve::{PackageSet, Request, solve, solve_counting};
 
 /// Packages from lines `name version | Field: value | …`.
 fn packages(lines: &str) -> Packages {
@@ -22,7 +23,18 @@ fn packages(lines: &str) -> Packages {
 
 fn ask(lines: &str, names: &str) -> Result<PackageSet> {
     let packages = names.split(' ').map(str::to_owned).collect();
-    solve(&self::packages(lines), "amd64", &Request { packages, ..Request::default() })
+    let request = Request { packages, ..Request::default() };
+    solve(&self::packages(lines), "amd64", &request, &Scope::quiet())
+}
+
+/// The names that are chosen, and how many comparisons that takes.
+fn count(lines: &str, names: &str) -> (usize, u64) {
+    let packages = names.split(' ').map(str::to_owned).collect();
+    let request = Request { essential: true, required: true, packages };
+    let lines = format!("{lines}\ne 1 ; Essential: yes");
+    let scope = Scope::quiet();
+    let (set, work) = solve_counting(&self::packages(&lines), "amd64", &request, &scope).unwrap();
+    (set.packages.len(), work)
 }
 
 fn names(set: Result<PackageSet>) -> String {
@@ -108,7 +120,7 @@ fn marks_are_those_of_apt() {
     let lines =
         "e 1 ; Essential: yes ; Depends: l\nl 1\na 1 ; Depends: m\nm 1\nr 1 ; Priority: required";
     let request = Request { essential: true, required: true, packages: vec!["a".into()] };
-    let set = solve(&packages(lines), "amd64", &request).unwrap();
+    let set = solve(&packages(lines), "amd64", &request, &Scope::quiet()).unwrap();
     let marks: Vec<_> = set
         .packages
         .iter()
@@ -118,7 +130,7 @@ fn marks_are_those_of_apt() {
         marks,
         [("a", 1, false), ("e", 0, false), ("l", 0, false), ("m", 1, true), ("r", 1, false)]
     );
-    let error = solve(&packages("a 1"), "amd64", &request).unwrap_err();
+    let error = solve(&packages("a 1"), "amd64", &request, &Scope::quiet()).unwrap_err();
     assert!(error.to_string().contains("no essential package"));
 }
 
@@ -133,4 +145,88 @@ fn a_tangle_ends() {
     }
     let error = ask(&lines, "a").unwrap_err();
     assert!(error.to_string().contains("depends on nothing"), "{error}");
+}
+
+#[test]
+fn a_long_chain_of_choices_takes_steps_in_proportion_to_its_length() {
+    let chain = |length: usize| {
+        let mut lines = String::new();
+        for n in 0..length {
+            lines += &format!("p{n} 1 ; Depends: p{} | q{n}, e ; Conflicts: x\nq{n} 1\n", n + 1);
+        }
+        count(&(lines + &format!("p{length} 1")), "p0")
+    };
+    let (few, many) = (chain(1000), chain(100_000));
+    assert_eq!((few.0, many.0), (1002, 100_002));
+    // With room for what Debian may become.
+    assert!(many.1 < 200 * few.1 && many.1 < 2_000_000, "{few:?} {many:?}");
+}
+
+#[test]
+fn many_versions_of_one_package_are_compared_once() {
+    let of = |copies: usize| {
+        let mut lines = String::from("a 1 ; Depends: b, b, b | c\nc 1\n");
+        for n in 0..copies {
+            lines += &format!("b {n} ; Priority: required ; Provides: v\n");
+        }
+        count(&lines, "a v")
+    };
+    let (few, many) = (of(100), of(10_000));
+    assert_eq!((few.0, many.0), (3, 3));
+    assert!(many.1 < 200 * few.1, "{few:?} {many:?}");
+}
+
+#[test]
+fn many_providers_of_one_name_are_compared_once_for_each_relation() {
+    let of = |count: usize| {
+        let mut lines = String::from("a 1 ; Depends: v, v (= 7)\n");
+        for n in 0..count {
+            lines += &format!("b{n} 1 ; Provides: v (= {n}), w ; Conflicts: w ; Breaks: u{n}\n");
+        }
+        self::count(&lines, "a b7").1
+    };
+    let (few, many) = (of(100), of(10_000));
+    assert!(many < 200 * few, "{few} {many}");
+}
+
+#[test]
+fn an_index_that_would_keep_the_search_busy_is_refused() {
+    // Each name is looked for among all that provide it, and none has the version.
+    let mut lines = String::from("a 1 ; Depends: ");
+    lines += &(0..3000).map(|n| format!("v (= {n}.1) | z{n}, ")).collect::<String>();
+    lines += "b0\n";
+    for n in 0..3000 {
+        lines += &format!("b{n} 1 ; Provides: v (= {n})\nz{n} 1\n");
+    }
+    let error = ask(&lines, "a").unwrap_err();
+    assert!(error.to_string().contains("too entangled"), "{error}");
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn a_search_stops_when_it_is_asked_to() {
+    let scope = Scope::quiet();
+    scope.cancel_token().cancel();
+    let mut lines = String::new();
+    for n in 0..20_000 {
+        lines += &format!("a {n}\n");
+    }
+    let request = Request { packages: vec!["a".into()], ..Request::default() };
+    let error = solve(&packages(&lines), "amd64", &request, &scope).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+}
+
+#[test]
+fn long_ways_and_lists_are_told_shortly() {
+    let mut lines = String::new();
+    for n in 0..300 {
+        lines += &format!("a{n} 1 ; Depends: a{}\n", n + 1);
+    }
+    let words = (0..300).map(|n| format!("x{n} (>= 1)")).collect::<Vec<_>>().join(" | ");
+    let error = ask(&format!("{lines}a300 1 ; Depends: {words}"), "a0").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "295 others → a295 → a296 → a297 → a298 → a299 → a300 depends on x0 (>= 1) | x1 (>= 1) | \
+         x2 (>= 1) | x3 (>= 1) | x4 (>= 1) | 295 more, none of which is in test main"
+    );
 }

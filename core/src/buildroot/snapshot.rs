@@ -1,0 +1,268 @@
+//! Snapshots of a buildroot: its changes, frozen under a name.
+//!
+//! A snapshot takes no time, whatever it holds: the changes move below a new, empty upper, where
+//! nothing writes any more. Rolling back puts the buildroot on the trees that it stood on then.
+//! Where overlays cannot be mounted the tree is copied instead.
+//!
+//! Snapshots belong to one buildroot and lie beside its changes; `clean` leaves them, `scrub`
+//! removes them with the buildroot.
+
+use super::{Base, Buildroot, Lower, Storage};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::seconds;
+use crate::operation::Scope;
+use crate::store::Held;
+use debmock_helper::protocol::Place;
+use debmock_helper::store::boot_id;
+use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
+
+/// Directory of the snapshots in that of the buildroot.
+pub(super) const SNAPSHOTS: &str = "snapshots";
+/// At most this many trees lie above a base. The kernel takes 500, but each one costs.
+const DEEPEST: usize = 64;
+
+/// A snapshot of a buildroot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Its name, unique in its buildroot.
+    pub name: String,
+    /// When it was made, in seconds since 1970.
+    pub created: f64,
+    /// What the buildroot stands on after it was rolled back to it.
+    base: Base,
+    /// Directory of its own.
+    id: String,
+    /// The boot in which it was made: what a machine that went down left of it nobody knows.
+    boot: String,
+}
+
+impl Buildroot {
+    /// The snapshots, oldest first. Takes no lock.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Buildroot`] if their record is damaged.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
+        let Some(text) = self.zone.read(self.place(&format!("{SNAPSHOTS}/list.json")))? else {
+            return Ok(Vec::new());
+        };
+        serde_json::from_slice(&text).map_err(|error| {
+            Error::new(
+                ErrorKind::Buildroot,
+                format!("the record of the snapshots of the buildroot {} is damaged", self.name),
+            )
+            .with_source(error)
+            .with_hint("remove the buildroot with `debmock scrub chroot`")
+        })
+    }
+
+    /// Keeps the root as it is now under a name. Makes the buildroot if it does not exist.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while a session of this value is open, [`ErrorKind::Usage`] for a name
+    /// that is taken or cannot be one.
+    pub fn snapshot(&self, name: &str, scope: &Scope) -> Result<()> {
+        self.refuse_if_open("take a snapshot of")?;
+        check_name(name)?;
+        let lock = self.lock(scope)?;
+        let mut all = self.snapshots()?;
+        if all.iter().any(|one| one.name == name) {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("the buildroot {} has a snapshot {name} already", self.name),
+            )
+            .with_hint("take another name, or remove that one with `debmock remove-snapshot`"));
+        }
+        let mut base = self.provide(&lock, scope)?;
+        self.refuse_unsynced(&boot_id())?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let id = format!("{:x}", now.as_nanos());
+        let home = format!("{SNAPSHOTS}/{id}");
+        self.zone.make_directory(self.place(&home))?;
+        match base.storage {
+            Storage::Overlay if self.is_unchanged()? => {}
+            Storage::Overlay => {
+                if base.above.len() >= DEEPEST {
+                    return Err(Error::new(
+                        ErrorKind::Buildroot,
+                        format!("the buildroot {} stands on {DEEPEST} trees already", self.name),
+                    )
+                    .with_hint(
+                        "roll back to an earlier snapshot, or export the root and import it",
+                    ));
+                }
+                base.above.insert(0, Lower::Snapshot(id.clone()));
+                // First the record: whoever is killed in between leaves what `finish_freezing`
+                // brings to its end.
+                self.record(&base)?;
+                self.freeze(&id, scope)?;
+            }
+            Storage::Copy => scope.stage("copy", format!("the root of {}", self.name), || {
+                let aside = self.place(&format!("{home}/tree.new"));
+                self.zone.copy(self.place("tree"), aside.clone(), scope)?;
+                self.zone.rename(aside, self.place(&format!("{home}/tree")))
+            })?,
+        }
+        let (name, created, boot) = (name.to_owned(), seconds(now), boot_id());
+        all.push(Snapshot { name, created, base, id, boot });
+        self.write_snapshots(&all)
+    }
+
+    /// Brings the root back to what it was when the snapshot was taken; what was changed since then
+    /// is dropped, unless another snapshot has it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while a session of this value is open, [`ErrorKind::Usage`] if there is
+    /// no such snapshot, [`ErrorKind::Buildroot`] if a machine that went down may have damaged it.
+    pub fn rollback(&self, name: &str, scope: &Scope) -> Result<()> {
+        self.refuse_if_open("roll back")?;
+        let _lock = self.lock(scope)?;
+        let all = self.snapshots()?;
+        let wanted = self.find(&all, name)?;
+        self.refuse_unsynced(&wanted.boot)?;
+        self.finish_freezing(scope)?;
+        if wanted.base.storage == Storage::Copy {
+            let tree = self.place(&format!("{SNAPSHOTS}/{}/tree", wanted.id));
+            scope.stage("copy", format!("the snapshot {name}"), || {
+                self.zone.discard(self.place("tree.new"), scope)?;
+                self.zone.copy(tree, self.place("tree.new"), scope)
+            })?;
+            for part in ["tree", "session", "boot"] {
+                self.zone.discard(self.place(part), scope)?;
+            }
+            self.zone.rename(self.place("tree.new"), self.place("tree"))?;
+        } else {
+            self.drop_changes(scope)?;
+        }
+        self.record(&wanted.base)?;
+        self.remove_unused(&all, scope)
+    }
+
+    /// Removes a snapshot. What the root or another snapshot stands on stays.
+    ///
+    /// # Errors
+    /// As [`Buildroot::rollback`].
+    pub fn remove_snapshot(&self, name: &str, scope: &Scope) -> Result<()> {
+        self.refuse_if_open("remove a snapshot of")?;
+        let _lock = self.lock(scope)?;
+        let mut all = self.snapshots()?;
+        self.find(&all, name)?;
+        all.retain(|one| one.name != name);
+        self.write_snapshots(&all)?;
+        self.remove_unused(&all, scope)
+    }
+
+    fn find<'a>(&self, all: &'a [Snapshot], name: &str) -> Result<&'a Snapshot> {
+        all.iter().find(|one| one.name == name).ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|one| one.name.as_str()).collect();
+            let error = Error::new(
+                ErrorKind::Usage,
+                format!("the buildroot {} has no snapshot {name}", self.name),
+            );
+            match names.is_empty() {
+                true => error.with_hint("take one with `debmock snapshot NAME`"),
+                false => error.with_hint(format!("it has {}", names.join(", "))),
+            }
+        })
+    }
+
+    fn write_snapshots(&self, all: &[Snapshot]) -> Result<()> {
+        let text = serde_json::to_vec_pretty(all).unwrap_or_default();
+        self.zone.write(self.place(&format!("{SNAPSHOTS}/list.json")), &text)
+    }
+
+    /// Moves the changes to where the record says that they are.
+    fn freeze(&self, id: &str, scope: &Scope) -> Result<()> {
+        self.zone.rename(self.place("upper"), self.place(&format!("{SNAPSHOTS}/{id}/root")))?;
+        self.zone.discard(self.place("work"), scope)
+    }
+
+    /// Ends what a killed process began, if the record knows of a snapshot that is not there yet.
+    pub(super) fn finish_freezing(&self, scope: &Scope) -> Result<()> {
+        let Some(Base { above, .. }) = self.base()? else { return Ok(()) };
+        let Some(Lower::Snapshot(id)) = above.first() else { return Ok(()) };
+        let home = self.zone.list(self.place(&format!("{SNAPSHOTS}/{id}")))?;
+        if home.iter().any(|name| name == "root") || self.is_unchanged()? {
+            return Ok(());
+        }
+        self.freeze(id, scope)
+    }
+
+    /// Refuses what was made in `boot` if that boot is not this one and what it wrote has not
+    /// reached the disk for certain.
+    fn refuse_unsynced(&self, boot: &str) -> Result<()> {
+        match self.zone.read(self.place("boot"))? {
+            Some(mark) if mark != boot_id().as_bytes() && mark == boot.as_bytes() => {
+                Err(Error::new(
+                    ErrorKind::Buildroot,
+                    format!(
+                        "the buildroot {} was written shortly before the machine went down and may \
+                         be damaged",
+                        self.name
+                    ),
+                )
+                .with_hint("drop what was changed in it with `debmock clean`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what no snapshot and not the root stands on.
+    pub(super) fn remove_unused(&self, all: &[Snapshot], scope: &Scope) -> Result<()> {
+        let current = self.base()?;
+        let stacks = all.iter().map(|one| &one.base).chain(&current);
+        let mut used: Vec<&str> = all.iter().map(|one| one.id.as_str()).collect();
+        used.extend(stacks.flat_map(|base| &base.above).filter_map(|lower| match lower {
+            Lower::Snapshot(id) => Some(id.as_str()),
+            Lower::Layer(_) => None,
+        }));
+        for id in self.zone.list(self.place(SNAPSHOTS))? {
+            if id != "list.json" && !used.contains(&id.as_str()) {
+                self.zone.discard(self.place(&format!("{SNAPSHOTS}/{id}")), scope)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the changes and the record of what the root stands on; the snapshots stay.
+    pub(super) fn forget_all_but_snapshots(&self, _lock: &Held, scope: &Scope) -> Result<()> {
+        // Snapshots may have what is not in the record any more.
+        match self.snapshots() {
+            Ok(all) if !all.is_empty() => {
+                self.drop_changes(scope)?;
+                self.zone.discard(self.place("base.json"), scope)?;
+                self.remove_unused(&all, scope)
+            }
+            _ => self.zone.discard(Place::root(self.name.clone()), scope),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Name and time of creation (`created`, seconds since 1970), the same in every language.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "name": self.name, "created": self.created })
+    }
+
+    /// The layers that it takes.
+    pub(super) fn layers(&self) -> impl Iterator<Item = &str> {
+        self.base.layers()
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+~".contains(c);
+    if name.is_empty()
+        || name.len() > 100
+        || name.starts_with(['.', '-'])
+        || !name.chars().all(plain)
+    {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("{name:?} cannot be the name of a snapshot"),
+        )
+        .with_hint("use letters, digits, and - _ . + ~, at most 100 of them"));
+    }
+    Ok(())
+}
