@@ -16,11 +16,8 @@ mod list;
 mod packages;
 mod remove;
 mod session;
-<<<<<<< HEAD
-mod stdio;
-=======
 mod snapshot;
->>>>>>> main
+mod stdio;
 mod transfer;
 
 pub use archive::{Compression, ExportOptions};
@@ -29,13 +26,10 @@ pub use base::{Base, BaseOrigin, Lower, Storage};
 pub(crate) use files::{POLICY as POLICY_FILE, policy};
 pub use list::{ListedBuildroot, ListedLayer, Listing};
 pub use remove::Scrub;
-<<<<<<< HEAD
 pub use session::{Attached, Exit, Process, Run, Session, SessionOptions};
-pub use stdio::Stdio;
-=======
 pub use session::{Attached, Exit, Process, Run, Session, SessionOptions, Stdio};
 pub use snapshot::Snapshot;
->>>>>>> main
+pub use stdio::Stdio;
 
 use crate::config::{Config, IsolationMode};
 use crate::error::{Error, ErrorKind, Result};
