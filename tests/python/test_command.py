@@ -50,7 +50,7 @@ def test_finds_the_helper_of_its_own_package(command: list[str]) -> None:
 
 
 def test_helper_of_the_environment_goes_first(command: list[str]) -> None:
-    done = run([*command, "--json", "doctor"], env={**os.environ, "DEBMOCK_HELPER": "/nonexistent/helper"})
+    done = run([*command, "doctor"], env={**os.environ, "DEBMOCK_HELPER": "/nonexistent/helper"})
     assert done.returncode != 0
     assert "/nonexistent/helper" in done.stdout
 
