@@ -19,7 +19,7 @@ use std::ffi::OsString;
 pub fn command_line(py: Python<'_>, arguments: Vec<OsString>, signals: bool) -> PyResult<u8> {
     let host = Host {
         streams: Streams::of_process()?,
-        helper: helper::of_module(py)?,
+        helper: helper::program(py, None)?,
         cancel: CancelToken::new(),
         signals: if signals { Some(Signals::install()?) } else { None },
     };

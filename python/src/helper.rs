@@ -27,11 +27,15 @@ pub fn of_package(folder: &Path) -> Option<Program> {
     program.then_some(Program { path, arguments: Vec::new() })
 }
 
-/// The helper of the package that this module was loaded from; see [`of_package`].
+/// The helper that a caller named, else that of the package which this module was loaded from; see
+/// [`of_package`].
 ///
 /// # Errors
 /// What the import system says if the module is not in it.
-pub fn of_module(py: Python<'_>) -> PyResult<Option<Program>> {
+pub fn program(py: Python<'_>, named: Option<PathBuf>) -> PyResult<Option<Program>> {
+    if let Some(path) = named {
+        return Ok(Some(Program { path, arguments: Vec::new() }));
+    }
     let file: PathBuf = py.import("debmock._native")?.getattr("__file__")?.extract()?;
     Ok(file.parent().and_then(of_package))
 }
