@@ -58,6 +58,15 @@ gpg --batch --armor --export >archive-key.asc
 MAKE_KEY = ["gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", ""]
 MAKE_KEY += ["--quick-generate-key", "compose <compose@localhost>", "rsa3072", "sign", "never"]
 
+#: The public key in the image.
+KEY = "/usr/share/keyrings/compose.asc"
+
+#: Puts a line, or nothing, in the place of the archive on this host.
+SOURCES = """
+sed -i '/ file:/d' /etc/apt/sources.list
+[ -z "$1" ] || echo "$1" >>/etc/apt/sources.list
+"""
+
 OnEvent = Callable[[debmock.Event], None]
 
 
@@ -113,8 +122,7 @@ class Compose:
                 root.scrub(debmock.Scrub.CHROOT)
 
     def run(self) -> None:
-        """Do all of it. Raises what debmock raises, and ExceptionGroup's poor relation for
-        builds: the error of the first one that failed."""
+        """Do all of it. Raises what debmock raises; of several failed builds, the first one's."""
         # Three roots begin with the same layer, which one of them makes.
         with self.root("first") as root:
             root.init(on_event=self.progress.of("base"), cancel=self.cancel)
@@ -218,9 +226,15 @@ class Compose:
             {"extends": self.config.name, "archives_add": [archive]}, name="compose"
         )
         with self.root("image", config) as root:
-            root.install(
-                [f"{name}/{self.suite}" for name in wanted], on_event=tell, cancel=self.cancel
-            )
+            with root.session(on_event=tell, cancel=self.cancel) as session:
+                session.install(
+                    [f"{name}/{self.suite}" for name in wanted], on_event=tell, cancel=self.cancel
+                )
+                # where the archive is now is nothing to the image
+                uri = self.options.uri
+                line = f"deb [signed-by={KEY}] {uri} {self.suite} main" if uri else ""
+                session.copy_in(self.place / "archive-key.asc", KEY, cancel=self.cancel)
+                session.run(["sh", "-euc", SOURCES, "sh", line], check=True, cancel=self.cancel)
             root.export(self.place / "root.tar.zst", on_event=tell, cancel=self.cancel)
         self.progress.say("image", "written")
 
@@ -249,6 +263,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         help="what the image has [default: all that was built, without debug symbols]",
     )
+    parser.add_argument("--uri", help="where the archive will be, for apt in the image")
     parser.add_argument("--no-image", action="store_true", help="the archive only")
     return parser.parse_args(words)
 
