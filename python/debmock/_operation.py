@@ -55,7 +55,7 @@ class Operation(Generic[T]):
     def __init__(self, call: Call[T], cancel: _native.CancelToken | None) -> None:
         self._call = call
         self._native = call.start(cancel)
-        self._outcome: tuple[T | None, BaseException | None] | None = None
+        self._outcome: tuple[Any, BaseException | None] | None = None
 
     @property
     def id(self) -> int:
@@ -96,14 +96,14 @@ class Operation(Generic[T]):
         """
         if self._outcome is None:
             try:
-                value = self._call.convert(self._native.run(delivery(on_event)))
+                self._outcome = (self._call.convert(self._native.run(delivery(on_event))), None)
             except BaseException as error:
                 self._outcome = (None, error)
-                raise
-            self._outcome = (value, None)
-        value, raised = self._outcome  # type: ignore[assignment]
+        result: Any
+        result, raised = self._outcome
         if raised is not None:
             raise raised
+        value: T = result
         return value
 
     def __enter__(self) -> Operation[T]:
