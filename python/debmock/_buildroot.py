@@ -150,7 +150,8 @@ class Work:
 
         Unless a session is open already, the root begins without changes, and they are dropped
         again afterwards, or kept, as the config says. Packages, logs and ``result.json`` go to
-        ``resultdir``, which is made if it does not exist.
+        ``resultdir``, which is made if it does not exist; with ``own_directory`` to a directory
+        SOURCE_VERSION below it.
 
         What is not given is as the config says:
 

@@ -84,6 +84,14 @@ class Error(Exception):
         """The causes without the failure itself, on one line; ``None`` if there are none."""
         return ": ".join(self.chain[1:]) or None
 
+    @property
+    def exit_code(self) -> int:
+        """The exit status that the command line gives for this kind of error."""
+        from ._native import error_kinds
+
+        codes = {number: code for number, _, _, code in error_kinds()}
+        return codes[self.kind]
+
     def __str__(self) -> str:
         return self._message
 

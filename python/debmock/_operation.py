@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+
 from ._event import from_native
 from ._log import delivery, log
 from ._typing import TYPE_CHECKING, Generic, T
@@ -50,12 +52,13 @@ class Operation(Generic[T]):
     them. In a forked child every call raises :class:`ForkedError`.
     """
 
-    __slots__ = ("__weakref__", "_call", "_native", "_outcome")
+    __slots__ = ("__weakref__", "_call", "_lock", "_native", "_outcome")
 
     def __init__(self, call: Call[T], cancel: _native.CancelToken | None) -> None:
         self._call = call
         self._native = call.start(cancel)
         self._outcome: tuple[Any, BaseException | None] | None = None
+        self._lock = _thread.allocate_lock()
 
     @property
     def id(self) -> int:
@@ -94,17 +97,25 @@ class Operation(Generic[T]):
         Raises the exception of the work. If ``on_event`` or a signal handler raises, the work is
         cancelled and waited for first.
         """
-        if self._outcome is None:
-            try:
-                self._outcome = (self._call.convert(self._native.run(delivery(on_event))), None)
-            except BaseException as error:
-                self._outcome = (None, error)
+        # In a forked child somebody who is nowhere may hold the lock: this raises there.
+        if self._outcome is None and self._native.fileno() >= 0:
+            with self._lock:
+                self._take(on_event)
+        assert self._outcome is not None
         result: Any
         result, raised = self._outcome
         if raised is not None:
             raise raised
         value: T = result
         return value
+
+    def _take(self, on_event: OnEvent | None) -> None:
+        """Takes the result, which the native module gives once."""
+        if self._outcome is None:
+            try:
+                self._outcome = (self._call.convert(self._native.run(delivery(on_event))), None)
+            except BaseException as error:
+                self._outcome = (None, error)
 
     def __enter__(self) -> Operation[T]:
         return self

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         """Options of :meth:`Buildroot.rebuild` and :meth:`Buildroot.installdeps`. What is not
         given is as the config says."""
 
+        #: Results go to a directory of their own, SOURCE_VERSION below ``resultdir``.
+        own_directory: bool
         #: Build packages for one architecture; True if not given.
         any: bool
         #: Build packages for all architectures; True if not given.
@@ -130,6 +132,7 @@ def word(value: str | Choice | None) -> str | None:
 def build_options(source: StrPath, resultdir: StrPath, given: BuildOptions) -> dict[str, Any]:
     """Options of a build, as the native module takes them."""
     options: dict[str, Any] = {
+        "own_directory": False,
         "any": True,
         "all": True,
         "source_package": False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 
-from ._error import CommandError, TimeoutError, UsageError
+from ._error import CommandError, Error, TimeoutError, UsageError
 from ._options import DEVNULL, PIPE, STDOUT, program_options, seconds
 from ._record import Record
 from ._typing import TYPE_CHECKING, Generic, Output
@@ -243,8 +243,11 @@ class Process(Generic[Output]):
     def close(self) -> None:
         """Kills a program that has not ended, and closes its streams."""
         self._close_streams()
-        if self.returncode is None and not self._native.closed:
-            self._ended(0.0)
+        if not self._native.closed:
+            try:
+                self._ended(0.0)
+            except Error:
+                pass  # it is gone, or this is a forked child
         self._native.close()
 
     def _close_streams(self) -> None:

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 pub struct RebuildOptions {
     source: String,
     resultdir: PathBuf,
+    own_directory: bool,
     any: bool,
     all: bool,
     source_package: bool,
@@ -33,7 +34,10 @@ impl RebuildOptions {
     /// The options as `core` has them.
     pub fn into_core(self) -> Result<debmock::build::RebuildOptions> {
         let source = SourceSpec::parse(&self.source)?;
-        let place = ResultDir::Exactly(self.resultdir);
+        let place = match self.own_directory {
+            true => ResultDir::Below(self.resultdir),
+            false => ResultDir::Exactly(self.resultdir),
+        };
         let cleanup_after = match self.cleanup_after.as_deref() {
             None => None,
             Some("always") => Some(CleanupAfter::Always),
