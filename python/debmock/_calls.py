@@ -108,7 +108,6 @@ class SessionCalls:
         from ._process import completed
 
         program, streams = run_options(argv, given)
-        text = text or isinstance(given.get("input"), str)
 
         def start(cancel: _native.CancelToken | None) -> _native.Operation:
             return self.native.start_run(

@@ -58,7 +58,7 @@ class Operation(Generic[T]):
         self._call = call
         self._native = call.start(cancel)
         self._outcome: tuple[Any, BaseException | None] | None = None
-        self._lock = _thread.allocate_lock()
+        self._lock = _thread.RLock()
 
     @property
     def id(self) -> int:
@@ -111,11 +111,16 @@ class Operation(Generic[T]):
 
     def _take(self, on_event: OnEvent | None) -> None:
         """Takes the result, which the native module gives once."""
+        if self._outcome is not None:
+            return
+        outcome: tuple[Any, BaseException | None]
+        try:
+            outcome = (self._call.convert(self._native.run(delivery(on_event))), None)
+        except BaseException as error:
+            outcome = (None, error)
+        # A callback may have asked for the result, too.
         if self._outcome is None:
-            try:
-                self._outcome = (self._call.convert(self._native.run(delivery(on_event))), None)
-            except BaseException as error:
-                self._outcome = (None, error)
+            self._outcome = outcome
 
     def __enter__(self) -> Operation[T]:
         return self

@@ -5,14 +5,12 @@ use crate::handle::{Handle, release};
 use crate::operation::exited;
 use crate::session::failed;
 use crate::value;
+use debmock::Result;
 use debmock::buildroot::{Exit, Run, Session, Stdio};
 use debmock::error::IoContext;
-use debmock::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rustix::fs::FileType;
-use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,11 +45,8 @@ impl Process {
         run: Run,
         streams: [i32; 3],
     ) -> PyResult<Self> {
-        let streams = || {
-            let [input, output, errors] = streams;
-            Ok([stream(input, false)?, stream(output, true)?, stream(errors, true)?])
-        };
-        Self::new(py, session, run, failed(py, streams().map(Stdio::Descriptors))?)
+        let streams = failed(py, Stdio::copies(streams.map(stream)))?;
+        Self::new(py, session, run, streams)
     }
 
     pub fn spawn_terminal(
@@ -72,36 +67,10 @@ impl Process {
     }
 }
 
-/// A copy of a descriptor of the caller's; the null device for -1.
-fn stream(number: i32, write: bool) -> Result<OwnedFd> {
-    if number < 0 {
-        let null = File::options().read(!write).write(write).open("/dev/null");
-        return Ok(null.doing(|| "cannot open /dev/null".into())?.into());
-    }
-    // SAFETY: it is borrowed during this call only; one that is not open is an error of the copy.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-    let copy =
-        descriptor.try_clone_to_owned().doing(|| format!("cannot copy the descriptor {number}"))?;
-    refuse_ways_out(copy.as_fd(), number)?;
-    Ok(copy)
-}
-
-/// A directory would be a way out of the root, a terminal one into the shell of its user.
-fn refuse_ways_out(descriptor: BorrowedFd<'_>, number: i32) -> Result<()> {
-    let stat = rustix::fs::fstat(descriptor)
-        .doing(|| format!("cannot look at the descriptor {number}"))?;
-    let what = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        "a directory"
-    } else if rustix::termios::isatty(descriptor) {
-        "a terminal"
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(
-        ErrorKind::Usage,
-        format!("the descriptor {number} is {what}, which cannot go into a root"),
-    )
-    .with_hint("pass a pipe, or give the program a terminal of its own with terminal="))
+/// A descriptor of the caller's; none for -1.
+fn stream<'a>(number: i32) -> Option<BorrowedFd<'a>> {
+    // SAFETY: it is borrowed during one call only; one that is not open is an error of the copy.
+    (number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(number) })
 }
 
 #[pymethods]

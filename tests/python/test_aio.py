@@ -174,6 +174,12 @@ def test_programs_have_streams_of_asyncio(tiny) -> None:
             output, _ = await process.communicate(b"x" * 1_000_000)
             assert (len(output or b""), process.returncode) == (1_000_000, 0)
             process.close()
+            behind = await session.popen("sleep 600 & echo done", stdout=PIPE)
+            assert await behind.communicate() == (b"done\n", None)
+            behind.close()
+            deaf = await session.popen("head -c 1", stdin=PIPE, stdout=PIPE)
+            assert (await deaf.communicate(b"x" * 1_000_000))[0] == b"x"
+            deaf.close()
             async with await session.popen(
                 "read x; echo got $x >&2", stdin=PIPE, stderr=PIPE
             ) as other:

@@ -73,7 +73,9 @@ def test_leaving_the_block_stops_an_operation(root: debmock.Buildroot, tmp_path:
     assert_usable(root, tmp_path)
 
 
-@pytest.mark.parametrize("way", ["rebuild", "result", "iterate", "run", "wait", "communicate"])
+@pytest.mark.parametrize(
+    "way", ["rebuild", "result", "iterate", "run", "wait", "communicate", "asyncio"]
+)
 def test_ctrl_c_stops_at_once_and_the_buildroot_is_usable(tiny, tmp_path: Path, way: str) -> None:
     command = tiny.host("interrupt.py", way, tmp_path)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:

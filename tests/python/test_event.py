@@ -101,6 +101,14 @@ def test_several_threads_get_the_same_result(root: debmock.Buildroot, tmp_path: 
     assert all(result is results[0] for result in results)
 
 
+def test_a_callback_may_wait_for_the_result_itself(session: debmock.Session) -> None:
+    operation = session.start_run("echo a; echo b", check=True)
+    results = []
+    done = operation.result(lambda _: results.append(operation.result()))
+    assert results[0] is done
+    assert done.returncode == 0
+
+
 def test_an_operation_that_fails_raises_each_time(
     root: debmock.Buildroot, tmp_path: Path
 ) -> None:

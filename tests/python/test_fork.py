@@ -17,11 +17,12 @@ def test_a_forked_child_is_refused_and_the_parent_goes_on(tiny, tmp_path: Path) 
     assert (done.stdout, done.stderr, done.returncode) == ("ok\n", "", 0)
 
 
-def sleeps() -> bool:
+def sleeps(seconds: str) -> bool:
+    """Whether a program of this machine sleeps that long."""
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                if (process / "cmdline").read_bytes() == b"sleep\x0098765\0":
+                if (process / "cmdline").read_bytes() == f"sleep\0{seconds}\0".encode():
                     return True
             except OSError:
                 pass
@@ -29,15 +30,18 @@ def sleeps() -> bool:
 
 
 def test_a_child_that_outlives_its_killed_parent_holds_nothing(tiny) -> None:
-    command = tiny.host("forked.py", "sleeper", python=("-W", "ignore::DeprecationWarning"))
+    seconds = str(100_000_000 + os.getpid())
+    command = tiny.host("forked.py", seconds, python=("-W", "ignore::DeprecationWarning"))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout is not None
-        child = int(host.stdout.readline())
         try:
-            assert sleeps()
-            host.send_signal(signal.SIGKILL)
+            child = int(host.stdout.readline())
+            until(lambda: sleeps(seconds), "the program in the session starts")
+        finally:
+            host.kill()
+        try:
             host.wait()
-            until(lambda: not sleeps(), "the session ends with the host")
+            until(lambda: not sleeps(seconds), "the session ends with the host")
             # Whoever holds the lock is waited for a second at most.
             config = debmock.Config.from_file(tiny.config_file, overrides={"lock_timeout": 1})
             with debmock.Buildroot(config, uniqueext="forked", **tiny.places) as root:

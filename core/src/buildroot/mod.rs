@@ -13,6 +13,7 @@ mod list;
 mod packages;
 mod remove;
 mod session;
+mod stdio;
 mod transfer;
 
 pub use archive::{Compression, ExportOptions};
@@ -20,7 +21,8 @@ pub use base::{Base, BaseOrigin, Storage};
 pub(crate) use files::{POLICY as POLICY_FILE, policy};
 pub use list::{ListedBuildroot, ListedLayer, Listing};
 pub use remove::Scrub;
-pub use session::{Attached, Exit, Process, Run, Session, SessionOptions, Stdio};
+pub use session::{Attached, Exit, Process, Run, Session, SessionOptions};
+pub use stdio::Stdio;
 
 use crate::config::{Config, IsolationMode};
 use crate::error::{Error, ErrorKind, Result};

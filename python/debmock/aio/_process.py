@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import io
 import os
+import termios
 
 from .._process import returncode
 from .._typing import TYPE_CHECKING
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
     from .._options import Argv
 
 
+#: Turns of the loop in which what was read reaches those who wait for it.
+_TURNS = 8
+
+
 class Process:
     """A running program, as ``asyncio.subprocess.Process`` has it.
 
@@ -28,6 +35,7 @@ class Process:
     __slots__ = (
         "__weakref__",
         "_native",
+        "_pipes",
         "_readable",
         "_terminal",
         "args",
@@ -52,6 +60,8 @@ class Process:
         #: Where to read what it prints to its standard error, if that is a pipe of its own.
         self.stderr: asyncio.StreamReader | None = None
         self._terminal = native.terminal()
+        #: What is read from, by the numbers of the streams.
+        self._pipes: dict[int, tuple[asyncio.StreamReader, _Pipe]] = {}
 
     async def _connect(self, ours: Mapping[int, int]) -> None:
         ends = dict(ours)
@@ -60,13 +70,16 @@ class Process:
         try:
             if 0 in ends:
                 self.stdin = await _writer(ends.pop(0))
-            if 1 in ends:
-                self.stdout = await _reader(ends.pop(1))
-            if 2 in ends:
-                self.stderr = await _reader(ends.pop(2))
+            for number in (1, 2):
+                if number in ends:
+                    self._pipes[number] = await _reader(ends.pop(number))
         finally:
             for descriptor in ends.values():
                 os.close(descriptor)
+        if 1 in self._pipes:
+            self.stdout = self._pipes[1][0]
+        if 2 in self._pipes:
+            self.stderr = self._pipes[2][0]
 
     async def wait(self) -> int:
         """Waits for the end of the program; its :attr:`returncode`. If the task is cancelled, the
@@ -81,25 +94,43 @@ class Process:
 
     async def communicate(self, input: bytes | None = None) -> tuple[bytes | None, bytes | None]:
         """Writes ``input`` to its standard input, reads what it prints, and waits for its end; what
-        it printed to the two streams, as far as they are pipes."""
+        it printed to the two streams, as far as they are pipes. What processes in the background
+        print after its end is not waited for."""
+        kept: dict[int, bytearray] = {}
+        tasks = [asyncio.ensure_future(self._feed(input))]
+        for number, (reader, _) in self._pipes.items():
+            kept[number] = bytearray()
+            tasks.append(asyncio.ensure_future(_collect(reader, kept[number])))
+        try:
+            await self.wait()
+            # What a process in the background prints later is not waited for.
+            while any(_unread(file) for _, file in self._pipes.values()):
+                await asyncio.sleep(0.001)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+        output, errors = (kept.get(number) for number in (1, 2))
+        return (
+            None if output is None else bytes(output),
+            None if errors is None else bytes(errors),
+        )
 
-        async def feed() -> None:
-            if self.stdin is None:
-                return
-            try:
-                if input:
-                    self.stdin.write(input)
-                    await self.stdin.drain()
-                self.stdin.close()
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # it has read enough
-
-        async def read(stream: asyncio.StreamReader | None) -> bytes | None:
-            return None if stream is None else await stream.read()
-
-        _, output, errors = await asyncio.gather(feed(), read(self.stdout), read(self.stderr))
-        await self.wait()
-        return output, errors
+    async def _feed(self, input: bytes | None) -> None:
+        if self.stdin is None:
+            return
+        try:
+            if input:
+                self.stdin.write(input)
+                await self.stdin.drain()
+            self.stdin.close()
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it has read enough
 
     def send_signal(self, signal: int) -> None:
         """Sends a signal to its process group; nothing if its end is known."""
@@ -122,11 +153,8 @@ class Process:
         """Kills a program that has not ended, and closes its streams."""
         if self.stdin is not None:
             self.stdin.close()
-        for stream in (self.stdout, self.stderr):
-            # Streams of asyncio are closed by their transports, and have no other name for them.
-            transport = getattr(stream, "_transport", None)
-            if transport is not None:
-                transport.close()
+        for _, pipe in self._pipes.values():
+            pipe.transport.close()
         self._native.close()
 
     async def __aenter__(self) -> Process:
@@ -150,12 +178,36 @@ class Process:
         return f"<debmock.aio.Process {self.args!r} returncode={self.returncode}>"
 
 
-async def _reader(descriptor: int) -> asyncio.StreamReader:
+class _Pipe:
+    """A pipe that the loop reads."""
+
+    __slots__ = ("file", "transport")
+
+    def __init__(self, file: io.FileIO, transport: asyncio.ReadTransport) -> None:
+        self.file = file
+        self.transport = transport
+
+
+async def _reader(descriptor: int) -> tuple[asyncio.StreamReader, _Pipe]:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    await loop.connect_read_pipe(lambda: protocol, open(descriptor, "rb", buffering=0))
-    return reader
+    file = io.FileIO(descriptor, "r")
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
+    return reader, _Pipe(file, transport)
+
+
+async def _collect(reader: asyncio.StreamReader, kept: bytearray) -> None:
+    while piece := await reader.read(65536):
+        kept += piece
+
+
+def _unread(pipe: _Pipe) -> bool:
+    """Whether the pipe holds bytes that the loop has not read."""
+    if pipe.file.closed:
+        return False
+    count = bytearray(4)
+    fcntl.ioctl(pipe.file, termios.FIONREAD, count)
+    return any(count)
 
 
 async def _writer(descriptor: int) -> asyncio.StreamWriter:

@@ -1,7 +1,7 @@
 """What objects say in a forked child, and that the parent goes on.
 
-``forked.py CONFIG CACHE STATE FOLDER``, or with ``sleeper`` as the folder: opens a session with a
-program in it, forks a child that sleeps, tells both and waits.
+``forked.py CONFIG CACHE STATE FOLDER``, or with a number of seconds as the folder: opens a session
+in which a program sleeps that long, forks a child that sleeps, too, tells its number and waits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_line(event: debmock.Event) -> bool:
 
 
 def sleeper() -> None:
-    process = session.popen(["sleep", "98765"])
+    process = session.popen(["sleep", folder])
     child = os.fork()
     if child == 0:
         while True:
@@ -105,7 +105,7 @@ def main() -> None:
     print("ok")
 
 
-if folder == "sleeper":
+if folder.isdigit():
     sleeper()
 else:
     main()

@@ -32,6 +32,15 @@ try:
         with root.start_rebuild("slow", resultdir=out / "slow") as operation:
             for event in operation:
                 show(event)
+    elif way == "asyncio":
+        import asyncio
+
+        import debmock.aio
+
+        loop_root = debmock.aio.Buildroot(
+            root.config, uniqueext=f"int-{way}", cache_dir=cache, state_dir=state
+        )
+        asyncio.run(loop_root.rebuild("slow", resultdir=out / "slow", on_event=show))
     else:
         with root.session() as session:
             if way == "run":
