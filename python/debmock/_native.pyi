@@ -12,6 +12,7 @@ __all__ = [
     "Process",
     "Session",
     "__version__",
+    "command_line",
     "error_kinds",
     "start_configs",
     "start_doctor",
@@ -169,4 +170,5 @@ def start_doctor(
     cancel: CancelToken | None = None,
 ) -> Operation: ...
 def toml_text(value: Any) -> str: ...
+def command_line(arguments: Sequence[str], *, signals: bool = False) -> int: ...
 def error_kinds() -> list[tuple[int, str, str, int]]: ...

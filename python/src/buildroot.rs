@@ -4,13 +4,13 @@ use crate::cancel::CancelToken;
 use crate::config::{Config, usage};
 use crate::error::raise;
 use crate::handle::{Handle, release};
+use crate::helper;
 use crate::operation::{Operation, Outcome, start};
 use crate::rebuild::RebuildOptions;
 use debmock::apt::Plan;
 use debmock::buildroot::{Access, BuildrootOptions, Compression, ExportOptions, Scrub, Snapshot};
 use debmock::operation::Scope;
 use debmock::store::Places;
-use debmock_helper::protocol::Program;
 use pyo3::prelude::*;
 use serde_json::json;
 use std::path::PathBuf;
@@ -23,11 +23,6 @@ type Core = debmock::buildroot::Buildroot;
 pub struct Buildroot {
     root: Handle<Core>,
     name: String,
-}
-
-/// The helper at a path.
-pub fn program(path: Option<PathBuf>) -> Option<Program> {
-    path.map(|path| Program { path, arguments: Vec::new() })
 }
 
 fn places(cache: Option<PathBuf>, state: Option<PathBuf>) -> debmock::Result<Option<Places>> {
@@ -100,9 +95,10 @@ impl Buildroot {
         state_dir: Option<PathBuf>,
     ) -> PyResult<Self> {
         let config = config.get().0.clone();
+        let helper = helper::program(py, helper)?;
         let made = py.detach(|| {
             let places = places(cache_dir, state_dir)?;
-            Core::new(config, &BuildrootOptions { uniqueext, helper: program(helper), places })
+            Core::new(config, &BuildrootOptions { uniqueext, helper, places })
         });
         let root = Arc::new(made.map_err(|error| raise(py, &error))?);
         let name = root.name().to_owned();

@@ -1,8 +1,8 @@
 //! What this machine can do.
 
-use crate::buildroot::program;
 use crate::cancel::CancelToken;
 use crate::config::Config;
+use crate::helper;
 use crate::operation::{Operation, Outcome, start};
 use debmock::host::{ROOT_RANGE, diagnose};
 use pyo3::prelude::*;
@@ -21,6 +21,6 @@ pub fn start_doctor(
         let ids = config.get().0.isolation.root_ids;
         (ids.base, ids.count)
     });
-    let helper = program(helper);
+    let helper = helper::program(py, helper)?;
     start(py, cancel, move |_| Ok(Outcome::Value(diagnose(helper.as_ref(), range).to_json())))
 }

@@ -13,10 +13,12 @@ use pyo3::prelude::*;
 
 mod buildroot;
 mod cancel;
+mod command;
 mod config;
 mod doctor;
 mod error;
 mod handle;
+mod helper;
 mod operation;
 mod process;
 mod rebuild;
@@ -34,6 +36,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<operation::Operation>()?;
     module.add_class::<process::Process>()?;
     module.add_class::<session::Session>()?;
+    module.add_function(wrap_pyfunction!(command::command_line, module)?)?;
     module.add_function(wrap_pyfunction!(config::start_configs, module)?)?;
     module.add_function(wrap_pyfunction!(config::toml_text, module)?)?;
     module.add_function(wrap_pyfunction!(doctor::start_doctor, module)?)?;

@@ -27,7 +27,6 @@ pub(crate) use files::{POLICY as POLICY_FILE, policy};
 pub use list::{ListedBuildroot, ListedLayer, Listing};
 pub use remove::Scrub;
 pub use session::{Attached, Exit, Process, Run, Session, SessionOptions};
-pub use session::{Attached, Exit, Process, Run, Session, SessionOptions, Stdio};
 pub use snapshot::Snapshot;
 pub use stdio::Stdio;
 
