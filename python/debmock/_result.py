@@ -325,7 +325,7 @@ class Snapshot(Record):
     @classmethod
     def from_native(cls, told: Mapping[str, Any]) -> Snapshot:
         """The snapshot of a dictionary of the native module."""
-        return _pick(cls, told)
+        return cls(name=told["name"], created=told["created"])
 
 
 class KnownConfig(Record):
