@@ -70,10 +70,9 @@ def test_events_are_values() -> None:
 
 def test_a_callback_sees_the_stages_in_order(root: debmock.Buildroot, tmp_path: Path) -> None:
     events: list[debmock.Event] = []
-    root.clean()
-    # or the packages are there already, and nothing happens to any
-    root.scrub("layers")
-    result = root.rebuild("good", resultdir=tmp_path, on_event=events.append)
+    # No other test needs this set: nothing has made a layer of it, in which nothing would happen.
+    needs = ["greeting"]
+    result = root.rebuild("good", resultdir=tmp_path, add_depends=needs, on_event=events.append)
     assert [event.sequence for event in events] == sorted(event.sequence for event in events)
     assert len({event.operation for event in events}) == 1
     started = [event.stage for event in events if isinstance(event, debmock.StageStarted)]
