@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, chown};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -253,8 +254,7 @@ fn a_snapshot_that_was_begun_is_brought_to_its_end() {
     or_skip!(machine::need_root());
     let rig = or_skip!(rig());
     said(rig.program(&["-q", "chroot", "--", "touch", "/srv/mine"])).assert_success();
-    let zone = fs::read_dir(rig.area.state().join("roots/v1")).unwrap().flatten().next();
-    let home = zone.unwrap().path().join("tiny");
+    let home = home(&rig);
     let record = fs::read_to_string(home.join("base.json")).unwrap();
     let mut record: serde_json::Value = serde_json::from_str(&record).unwrap();
     record["above"] = serde_json::json!([{ "snapshot": "abc" }]);
@@ -267,4 +267,66 @@ fn a_snapshot_that_was_begun_is_brought_to_its_end() {
     let seen = said(rig.program(&["-q", "chroot", "--", "ls", "/srv"]));
     assert_eq!(seen.text.trim(), "mine");
     assert!(home.join("snapshots/abc/root/srv/mine").exists());
+}
+
+/// The only directory below the buildroots' place, and that of the buildroot.
+fn home(rig: &Rig) -> PathBuf {
+    let zone = fs::read_dir(rig.area.state().join("roots/v1")).unwrap().flatten().next();
+    zone.unwrap().path().join("tiny")
+}
+
+#[test]
+fn a_snapshot_of_a_boot_that_ended_badly_is_doubtful_also_after_clean() {
+    or_skip!(machine::need_root());
+    let rig = or_skip!(rig());
+    let program = |arguments: &[&str]| said(rig.program(arguments));
+    let other = "00000000-0000-0000-0000-000000000000";
+    let touch = |file: &str| program(&["-q", "chroot", "--", "touch", file]).assert_success();
+    touch("/srv/mine");
+    program(&["snapshot", "lost"]).assert_success();
+    touch("/srv/more");
+    let (home, list) = (home(&rig), home(&rig).join("snapshots/list.json"));
+    let text = fs::read_to_string(&list).unwrap();
+    let boot = fs::read_to_string(home.join("boot")).unwrap();
+    fs::write(&list, text.replace(&boot, other)).unwrap();
+    fs::write(home.join("boot"), other).unwrap();
+    let refused = program(&["snapshot", "worse"]);
+    refused.assert_refused(ErrorKind::Buildroot, &["went down", "debmock clean"]);
+    for _ in 0..2 {
+        let refused = program(&["rollback", "lost"]);
+        refused.assert_refused(ErrorKind::Buildroot, &["lost", "went down", "remove-snapshot"]);
+        program(&["clean"]).assert_success();
+        touch("/srv/new");
+    }
+    program(&["snapshot", "good"]).assert_success();
+    program(&["rollback", "good"]).assert_success();
+    program(&["remove-snapshot", "lost"]).assert_success();
+    rig.assert_works();
+}
+
+#[test]
+fn a_record_that_cannot_be_read_costs_neither_snapshots_nor_layers() {
+    or_skip!(machine::need_root());
+    let rig = or_skip!(rig());
+    let program = |arguments: &[&str]| said(rig.program(arguments));
+    program(&["installdeps", "one"]).assert_success();
+    program(&["snapshot", "kept"]).assert_success();
+    let list = home(&rig).join("snapshots/list.json");
+    let text = fs::read_to_string(&list).unwrap();
+    fs::write(&list, "[{\"of\": \"a later version\"}]").unwrap();
+    for arguments in [&["clean"][..], &["scrub", "layers"]] {
+        program(arguments).assert_refused(ErrorKind::Buildroot, &["damaged", "scrub chroot"]);
+    }
+    let record = home(&rig).join("base.json");
+    let base = fs::read_to_string(&record).unwrap();
+    fs::write(&record, "{}").unwrap();
+    fs::write(&list, &text).unwrap();
+    let refused = said(rig.program(&["--uniqueext", "b", "scrub", "layers"]));
+    refused.assert_refused(ErrorKind::Buildroot, &["tiny", "damaged", "--uniqueext"]);
+    fs::write(&record, base).unwrap();
+    program(&["clean"]).assert_success();
+    program(&["rollback", "kept"]).assert_success();
+    let there = program(&["-q", "chroot", "--", "cat", "/opt/left"]);
+    assert_eq!(there.text, "left");
+    rig.assert_nothing_lost();
 }
