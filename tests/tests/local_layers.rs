@@ -8,6 +8,10 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use debmock::ErrorKind;
+use debmock::build::{RebuildOptions, ResultDir, SourceSpec};
+use debmock::buildroot::{Access, Run};
+use debmock::event::What;
+use debmock::operation::{self, CancelToken, Scope};
 use debmock_tests::archive::ArchiveBuilder;
 use debmock_tests::area::nothing_within;
 use debmock_tests::deb::Deb;
@@ -125,6 +129,8 @@ fn scrub_removes_layers_that_nobody_stands_on() {
     said(rig.program(&["--uniqueext", "a", "clean"])).assert_success();
     said(rig.program(&["scrub", "layers"])).assert_success();
     assert_eq!(layers(&rig).len(), 1, "a snapshot stands on it");
+    let listed = said(rig.program(&["list"])).text;
+    assert!(listed.lines().any(|l| l.contains("packages-") && l.contains("used by")), "{listed}");
     said(rig.program(&["--uniqueext", "a", "rollback", "kept"])).assert_success();
     let zone = fs::read_dir(rig.area.cache().join("layers/v1")).unwrap().flatten().next();
     fs::remove_dir_all(zone.unwrap().path().join(&layers(&rig)[0])).unwrap();
@@ -329,4 +335,58 @@ fn a_record_that_cannot_be_read_costs_neither_snapshots_nor_layers() {
     let there = program(&["-q", "chroot", "--", "cat", "/opt/left"]);
     assert_eq!(there.text, "left");
     rig.assert_nothing_lost();
+}
+
+#[test]
+fn what_a_source_conflicts_with_goes_before_it_is_built() {
+    let against = Source::new("against", "1-1", Format::Quilt)
+        .field("Build-Depends", "left")
+        .field("Build-Conflicts", "common")
+        .build();
+    let rig = or_skip!(Rig::new(&or_skip!(archive()).source(against)));
+    let included = |arguments: &[&str]| {
+        let option = ["-o", "packages.include=[\"common\"]"];
+        said(rig.program(&[&option, arguments].concat()))
+    };
+    let seen = ["-q", "chroot", "--", "sh", "-c", "ls /opt"];
+    assert_eq!(included(&seen).text.trim(), "common");
+    // twice: what apt chose is remembered
+    for _ in 0..2 {
+        included(&["clean"]).assert_success();
+        let went = included(&["-v", "installdeps", "against"]);
+        went.assert_success();
+        assert!(went.text.contains("- common 1"), "{}", went.text);
+        assert_eq!(included(&seen).text.trim(), "left");
+    }
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn a_thread_that_joins_while_packages_are_chosen_keeps_its_session() {
+    let rig = or_skip!(rig());
+    rig.init().result.unwrap();
+    let root = rig.buildroot().unwrap();
+    let place = ResultDir::Below(rig.area.work().join("results"));
+    let options = RebuildOptions::new(SourceSpec::parse("one").unwrap(), place);
+    let mut joined = None;
+    operation::run(
+        CancelToken::new(),
+        |event| match &event.what {
+            What::StageStarted { stage, detail }
+                if stage == "resolve" && detail.contains("build dependencies") =>
+            {
+                joined = Some(root.session(Access::default(), &Scope::quiet()).unwrap());
+            }
+            _ => {}
+        },
+        |scope| root.install_dependencies(&options, scope),
+    )
+    .unwrap();
+    let session = joined.unwrap();
+    let run = Run::new(["cat", "/opt/left"]);
+    let (_, output) = session.output(&run, 1000, &Scope::quiet()).unwrap();
+    assert_eq!(output, b"left");
+    drop((session, root));
+    let left = said(rig.program(&["-q", "chroot", "--", "cat", "/opt/left"]));
+    assert_eq!(left.text, "left");
 }
