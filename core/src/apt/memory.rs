@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
 
+/// Changes when apt's answers are understood in another way.
+const FORMAT: &[u8] = b"2";
 /// What decides besides index files and dependencies, in the root.
 const FILES: &[&str] = &[
     "/var/lib/dpkg/status",
@@ -47,6 +49,7 @@ impl Memory {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         };
+        add(FORMAT);
         add(apt.archive.digest.as_bytes());
         // The same index files may be reached at other places.
         add(crate::archive::state::sources_list(apt.archive).as_bytes());
