@@ -231,7 +231,8 @@ pub struct How {
     /// Parallel jobs [default: the config's, or one a processor]
     #[arg(short, long, value_name = "NUMBER")]
     pub jobs: Option<usize>,
-    /// Builds the same source under a higher version: +bNUMBER
+    /// Builds the same source under a higher version, +bNUMBER, but no packages for all
+    /// architectures
     #[arg(long, value_name = "NUMBER")]
     pub binnmu: Option<u32>,
     /// What the changelog says about that

@@ -8,9 +8,7 @@ use crate::session::Session;
 use debmock::buildroot::{Exit, Stdio};
 use debmock::error::IoContext;
 use debmock::{ErrorKind, Result};
-use rustix::fs::FileType;
-use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,35 +44,10 @@ unsafe fn spawn(session: *const Session, run: *const RunOptions, stdio: Stdio) -
     Ok(Process { process, exit: Mutex::new(None), owner, _session: session })
 }
 
-/// A copy of a descriptor of the caller's; the null device for -1.
-unsafe fn stream(number: i32) -> Result<OwnedFd> {
-    if number < 0 {
-        return Ok(File::open("/dev/null").doing(|| "cannot open /dev/null".into())?.into());
-    }
-    // SAFETY: it is borrowed during this call only; one that is not open is an error of the copy.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-    let copy =
-        descriptor.try_clone_to_owned().doing(|| format!("cannot copy the descriptor {number}"))?;
-    refuse_ways_out(copy.as_fd(), number)?;
-    Ok(copy)
-}
-
-/// A directory would be a way out of the root, a terminal one into the shell of its user.
-fn refuse_ways_out(descriptor: BorrowedFd<'_>, number: i32) -> Result<()> {
-    let stat = rustix::fs::fstat(descriptor)
-        .doing(|| format!("cannot look at the descriptor {number}"))?;
-    let what = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        "a directory"
-    } else if rustix::termios::isatty(descriptor) {
-        "a terminal"
-    } else {
-        return Ok(());
-    };
-    Err(debmock::Error::new(
-        ErrorKind::Usage,
-        format!("the descriptor {number} is {what}, which cannot go into a root"),
-    )
-    .with_hint("pass a pipe, or start the program with debmock_session_spawn_terminal"))
+/// A descriptor of the caller's; none for -1.
+unsafe fn stream<'a>(number: i32) -> Option<BorrowedFd<'a>> {
+    // SAFETY: it is borrowed during one call only; one that is not open is an error of the copy.
+    (number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(number) })
 }
 
 /// Starts a program with these three descriptors as its input, output and error; -1 stands for the
@@ -94,14 +67,9 @@ pub unsafe extern "C" fn debmock_session_spawn(
 ) -> i32 {
     border!(error, {
         let slot = border::out(process, std::ptr::null_mut(), "process")?;
-        let null = || -> Result<OwnedFd> {
-            let mut options = File::options();
-            let null = options.write(true).open("/dev/null");
-            Ok(null.doing(|| "cannot open /dev/null".into())?.into())
-        };
-        let away = |number| if number < 0 { null() } else { stream(number) };
-        let streams = [stream(input)?, away(output)?, away(errors)?];
-        *slot = border::boxed(spawn(session, run, Stdio::Descriptors(streams))?);
+        let streams = [stream(input), stream(output), stream(errors)];
+        let streams = Stdio::copies(streams)?;
+        *slot = border::boxed(spawn(session, run, streams)?);
         Ok(())
     })
 }

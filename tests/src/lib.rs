@@ -34,4 +34,5 @@ pub mod server;
 pub mod tarball;
 pub mod tiny;
 pub mod tls;
+pub mod toolchain;
 pub mod user;

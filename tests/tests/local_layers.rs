@@ -3,10 +3,15 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, chown};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use debmock::ErrorKind;
+use debmock::build::{RebuildOptions, ResultDir, SourceSpec};
+use debmock::buildroot::{Access, Run};
+use debmock::event::What;
+use debmock::operation::{self, CancelToken, Scope};
 use debmock_tests::archive::ArchiveBuilder;
 use debmock_tests::area::nothing_within;
 use debmock_tests::deb::Deb;
@@ -124,6 +129,8 @@ fn scrub_removes_layers_that_nobody_stands_on() {
     said(rig.program(&["--uniqueext", "a", "clean"])).assert_success();
     said(rig.program(&["scrub", "layers"])).assert_success();
     assert_eq!(layers(&rig).len(), 1, "a snapshot stands on it");
+    let listed = said(rig.program(&["list"])).text;
+    assert!(listed.lines().any(|l| l.contains("packages-") && l.contains("used by")), "{listed}");
     said(rig.program(&["--uniqueext", "a", "rollback", "kept"])).assert_success();
     let zone = fs::read_dir(rig.area.cache().join("layers/v1")).unwrap().flatten().next();
     fs::remove_dir_all(zone.unwrap().path().join(&layers(&rig)[0])).unwrap();
@@ -253,8 +260,7 @@ fn a_snapshot_that_was_begun_is_brought_to_its_end() {
     or_skip!(machine::need_root());
     let rig = or_skip!(rig());
     said(rig.program(&["-q", "chroot", "--", "touch", "/srv/mine"])).assert_success();
-    let zone = fs::read_dir(rig.area.state().join("roots/v1")).unwrap().flatten().next();
-    let home = zone.unwrap().path().join("tiny");
+    let home = home(&rig);
     let record = fs::read_to_string(home.join("base.json")).unwrap();
     let mut record: serde_json::Value = serde_json::from_str(&record).unwrap();
     record["above"] = serde_json::json!([{ "snapshot": "abc" }]);
@@ -267,4 +273,121 @@ fn a_snapshot_that_was_begun_is_brought_to_its_end() {
     let seen = said(rig.program(&["-q", "chroot", "--", "ls", "/srv"]));
     assert_eq!(seen.text.trim(), "mine");
     assert!(home.join("snapshots/abc/root/srv/mine").exists());
+}
+
+/// The only directory below the buildroots' place, and that of the buildroot.
+fn home(rig: &Rig) -> PathBuf {
+    let zone = fs::read_dir(rig.area.state().join("roots/v1")).unwrap().flatten().next();
+    zone.unwrap().path().join("tiny")
+}
+
+#[test]
+fn a_snapshot_of_a_boot_that_ended_badly_is_doubtful_also_after_clean() {
+    or_skip!(machine::need_root());
+    let rig = or_skip!(rig());
+    let program = |arguments: &[&str]| said(rig.program(arguments));
+    let other = "00000000-0000-0000-0000-000000000000";
+    let touch = |file: &str| program(&["-q", "chroot", "--", "touch", file]).assert_success();
+    touch("/srv/mine");
+    program(&["snapshot", "lost"]).assert_success();
+    touch("/srv/more");
+    let (home, list) = (home(&rig), home(&rig).join("snapshots/list.json"));
+    let text = fs::read_to_string(&list).unwrap();
+    let boot = fs::read_to_string(home.join("boot")).unwrap();
+    fs::write(&list, text.replace(&boot, other)).unwrap();
+    fs::write(home.join("boot"), other).unwrap();
+    let refused = program(&["snapshot", "worse"]);
+    refused.assert_refused(ErrorKind::Buildroot, &["went down", "debmock clean"]);
+    for _ in 0..2 {
+        let refused = program(&["rollback", "lost"]);
+        refused.assert_refused(ErrorKind::Buildroot, &["lost", "went down", "remove-snapshot"]);
+        program(&["clean"]).assert_success();
+        touch("/srv/new");
+    }
+    program(&["snapshot", "good"]).assert_success();
+    program(&["rollback", "good"]).assert_success();
+    program(&["remove-snapshot", "lost"]).assert_success();
+    rig.assert_works();
+}
+
+#[test]
+fn a_record_that_cannot_be_read_costs_neither_snapshots_nor_layers() {
+    or_skip!(machine::need_root());
+    let rig = or_skip!(rig());
+    let program = |arguments: &[&str]| said(rig.program(arguments));
+    program(&["installdeps", "one"]).assert_success();
+    program(&["snapshot", "kept"]).assert_success();
+    let list = home(&rig).join("snapshots/list.json");
+    let text = fs::read_to_string(&list).unwrap();
+    fs::write(&list, "[{\"of\": \"a later version\"}]").unwrap();
+    for arguments in [&["clean"][..], &["scrub", "layers"]] {
+        program(arguments).assert_refused(ErrorKind::Buildroot, &["damaged", "scrub chroot"]);
+    }
+    let record = home(&rig).join("base.json");
+    let base = fs::read_to_string(&record).unwrap();
+    fs::write(&record, "{}").unwrap();
+    fs::write(&list, &text).unwrap();
+    let refused = said(rig.program(&["--uniqueext", "b", "scrub", "layers"]));
+    refused.assert_refused(ErrorKind::Buildroot, &["tiny", "damaged", "--uniqueext"]);
+    fs::write(&record, base).unwrap();
+    program(&["clean"]).assert_success();
+    program(&["rollback", "kept"]).assert_success();
+    let there = program(&["-q", "chroot", "--", "cat", "/opt/left"]);
+    assert_eq!(there.text, "left");
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn what_a_source_conflicts_with_goes_before_it_is_built() {
+    let against = Source::new("against", "1-1", Format::Quilt)
+        .field("Build-Depends", "left")
+        .field("Build-Conflicts", "common")
+        .build();
+    let rig = or_skip!(Rig::new(&or_skip!(archive()).source(against)));
+    let included = |arguments: &[&str]| {
+        let option = ["-o", "packages.include=[\"common\"]"];
+        said(rig.program(&[&option, arguments].concat()))
+    };
+    let seen = ["-q", "chroot", "--", "sh", "-c", "ls /opt"];
+    assert_eq!(included(&seen).text.trim(), "common");
+    // twice: what apt chose is remembered
+    for _ in 0..2 {
+        included(&["clean"]).assert_success();
+        let went = included(&["-v", "installdeps", "against"]);
+        went.assert_success();
+        assert!(went.text.contains("- common 1"), "{}", went.text);
+        let there = included(&seen).text;
+        assert!(there.contains("left") && !there.contains("common"), "{there}");
+    }
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn a_thread_that_joins_while_packages_are_chosen_keeps_its_session() {
+    let rig = or_skip!(rig());
+    rig.init().result.unwrap();
+    let root = rig.buildroot().unwrap();
+    let place = ResultDir::Below(rig.area.work().join("results"));
+    let options = RebuildOptions::new(SourceSpec::parse("one").unwrap(), place);
+    let mut joined = None;
+    operation::run(
+        CancelToken::new(),
+        |event| match &event.what {
+            What::StageStarted { stage, detail }
+                if stage == "resolve" && detail.contains("build dependencies") =>
+            {
+                joined = Some(root.session(Access::default(), &Scope::quiet()).unwrap());
+            }
+            _ => {}
+        },
+        |scope| root.install_dependencies(&options, scope),
+    )
+    .unwrap();
+    let session = joined.unwrap();
+    let run = Run::new(["cat", "/opt/left"]);
+    let (_, output) = session.output(&run, 1000, &Scope::quiet()).unwrap();
+    assert_eq!(output, b"left");
+    drop((session, root));
+    let left = said(rig.program(&["-q", "chroot", "--", "cat", "/opt/left"]));
+    assert_eq!(left.text, "left");
 }

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
 
+/// Changes when apt's answers are understood in another way.
+const FORMAT: &[u8] = b"2";
 /// What decides besides index files and dependencies, in the root.
 const FILES: &[&str] = &[
     "/var/lib/dpkg/status",

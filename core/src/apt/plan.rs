@@ -3,7 +3,7 @@
 use super::depends::{BuildDependencies, DUMMY};
 use super::memory::Memory;
 use super::order::Order;
-use super::{Apt, failure, setup};
+use super::{Apt, Installed, failure, setup};
 use crate::archive::uri;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
@@ -201,7 +201,7 @@ impl Apt<'_> {
         for one in wanted.iter().filter(|one| one.name != DUMMY) {
             plan.install.push(self.verified(one)?);
         }
-        plan.remove = removals;
+        plan.remove = self.versioned(removals)?;
         plan.install.sort();
         plan.remove.sort();
         plan.order = self.order(&ready, &plan, scope)?;
@@ -210,6 +210,23 @@ impl Apt<'_> {
         }
         self.tell(&plan, scope)?;
         Ok(plan)
+    }
+
+    /// Adds the versions that apt did not name: it names none of what goes because something
+    /// that comes conflicts with it.
+    fn versioned(&self, mut removals: Vec<Removal>) -> Result<Vec<Removal>> {
+        if removals.iter().any(|one| one.version.is_empty()) {
+            let installed = Installed::read(self.session)?;
+            for one in removals.iter_mut().filter(|one| one.version.is_empty()) {
+                let (name, architecture) = one.name.split_once(':').unwrap_or((&one.name, ""));
+                let same = installed.iter().find(|package| {
+                    package.name == name
+                        && (architecture.is_empty() || package.architecture == architecture)
+                });
+                one.version = same.map(|package| package.version.clone()).unwrap_or_default();
+            }
+        }
+        Ok(removals)
     }
 
     /// Writes a plan to the log.
@@ -360,7 +377,8 @@ struct Wanted {
     uri: String,
 }
 
-/// Reads what `apt-get --print-uris` printed: the files, and what is to be removed.
+/// Reads what `apt-get --print-uris` printed: the files, and what is to be removed, in some cases
+/// without a version.
 fn read(output: &[String]) -> (Vec<Wanted>, Vec<Removal>) {
     let mut wanted = Vec::new();
     let mut removals = Vec::new();
@@ -371,7 +389,8 @@ fn read(output: &[String]) -> (Vec<Wanted>, Vec<Removal>) {
             continue;
         }
         if let Some(entry) = line.strip_prefix("   ").filter(|_| removing) {
-            if let Some((name, version)) = entry.split_once(" (") {
+            let (name, version) = entry.split_once(" (").unwrap_or((entry, ""));
+            if !name.is_empty() && !name.contains(' ') {
                 let purge = name.ends_with('*');
                 removals.push(Removal {
                     name: name.trim_end_matches('*').to_owned(),
@@ -407,9 +426,9 @@ mod tests {
     #[test]
     fn files_and_removals_are_read() {
         let output: Vec<String> = "Reading package lists...\n\
-            The following packages will be REMOVED:\n   foo (1:2.0-1)\n   libbar:i386* (3)\n\
+            The following packages will be REMOVED:\n   foo (1:2.0-1)\n   libbar:i386* (3)\n   ed\n\
             The following NEW packages will be installed:\n   g++ (4:12.2.0-3)\n\
-            0 upgraded, 1 newly installed, 2 to remove and 0 not upgraded.\n\
+            0 upgraded, 1 newly installed, 3 to remove and 0 not upgraded.\n\
             'http://mirror.example.org/debian/pool/g/g%2b%2b_12.deb' g++_4%3a12.2.0-3_amd64.deb 1356 SHA256:00"
             .lines()
             .map(str::to_owned)
@@ -418,8 +437,9 @@ mod tests {
         assert_eq!(wanted.len(), 1);
         assert_eq!((wanted[0].name.as_str(), wanted[0].version.as_str()), ("g++", "4:12.2.0-3"));
         let names: Vec<_> = removals.iter().map(|r| (r.name.as_str(), r.purge)).collect();
-        assert_eq!(names, [("foo", false), ("libbar:i386", true)]);
-        assert_eq!(removals[0].version, "1:2.0-1");
+        assert_eq!(names, [("foo", false), ("libbar:i386", true), ("ed", false)]);
+        let versions: Vec<_> = removals.iter().map(|r| r.version.as_str()).collect();
+        assert_eq!(versions, ["1:2.0-1", "3", ""]);
     }
 
     #[test]

@@ -340,7 +340,7 @@ impl VerificationHelper for Helper<'_> {
                 ErrorKind::Signature,
                 format!("{name} is signed by a key that is not trusted: {ids}, which is not in {}", self.keys.origin),
             )
-            .with_hint("if the key is the archive's, add the keyring that has it to the archive's `keyring` in the config")
+            .with_hint("if the key is the archive's, name the keyring that has it: `signed_by` of the archive in the config, or [signed-by=FILE] in a line of sources.list(5)")
         } else {
             let hint = if bad {
                 "the file was changed after it was signed: the mirror or something on the way to it is damaged or hostile"

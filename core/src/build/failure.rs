@@ -34,7 +34,8 @@ const COMPLAINTS: &[&str] = &[
 ];
 
 fn is_complaint(line: &str) -> bool {
-    let line = line.to_ascii_lowercase();
+    // Compilers that are told to take a warning for an error have not complained.
+    let line = line.to_ascii_lowercase().replace("-werror", "");
     COMPLAINTS.iter().any(|word| line.contains(word))
 }
 
@@ -44,7 +45,13 @@ fn that_matter(tail: &[String], most: usize) -> Vec<&str> {
     // The last complaint, with what stands around it.
     let last = lines.iter().rposition(|line| is_complaint(line)).unwrap_or(lines.len());
     let end = (last + 3).min(lines.len());
-    lines[end.saturating_sub(most)..end].to_vec()
+    if lines.len() - end <= most / 2 {
+        return lines[lines.len().saturating_sub(most)..].to_vec();
+    }
+    // Far from the end it may be about something else: what was said last may say more.
+    let around = &lines[end.saturating_sub(most / 2)..end];
+    let ending = &lines[lines.len() - (most - around.len()).saturating_sub(1)..];
+    around.iter().chain(&["…"]).chain(ending).copied().collect()
 }
 
 /// An error unless the build succeeded.
@@ -94,5 +101,16 @@ mod tests {
         );
         assert_eq!(that_matter(&log, 2).len(), 2);
         assert!(that_matter(&[], 2).is_empty());
+    }
+
+    #[test]
+    fn a_word_long_before_the_end_does_not_hide_the_end() {
+        let mut log = vec!["checking for strerror... yes".to_owned()];
+        log.extend((0..30).map(|n| format!("gcc -Werror=format-security -c {n}.c")));
+        log.push("test 7: wanted 1, got 2".into());
+        let shown = that_matter(&log, 12);
+        assert_eq!(shown.len(), 12);
+        assert_eq!(shown.last(), Some(&"test 7: wanted 1, got 2"));
+        assert!(shown.contains(&"checking for strerror... yes") && shown.contains(&"…"));
     }
 }

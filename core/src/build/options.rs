@@ -141,7 +141,8 @@ impl BuildType {
     }
 }
 
-/// A binary-only upload (binNMU): the same source, built again under a higher version.
+/// A binary-only upload (binNMU): the same source, built again under a higher version. As with
+/// `sbuild(1)`, packages for all architectures are not built: they would get the version of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BinNmu {
     /// The number behind `+b`.
@@ -213,6 +214,12 @@ impl RebuildOptions {
         }
     }
 
+    /// As they are meant: what other options imply is said.
+    pub(super) fn settled(mut self) -> Self {
+        self.build_type.all &= self.binnmu.is_none();
+        self
+    }
+
     /// Refuses what makes no sense.
     pub(super) fn check(&self) -> Result<()> {
         let usage = |message: String| Err(Error::new(ErrorKind::Usage, message));
@@ -221,7 +228,11 @@ impl RebuildOptions {
         }
         if let Some(binnmu) = &self.binnmu {
             if self.build_type.source || !self.build_type.any {
-                return usage("a binNMU builds packages of one architecture and no source".into());
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    "a binNMU builds packages for one architecture, and no source",
+                )
+                .with_hint("leave out --source, --no-arch-any and a lone --arch-all"));
             }
             if binnmu.number == 0 {
                 return usage("the number of a binNMU begins at 1".into());
@@ -303,6 +314,17 @@ mod tests {
         let profiles = RebuildOptions { profiles, ..nocheck };
         assert_eq!(profiles.profiles(&config), ["nocheck", "nodoc", "cross"]);
         assert_eq!(profiles.build_options(&config), "parallel=2 nocheck nodoc");
+    }
+
+    #[test]
+    fn a_binnmu_builds_nothing_for_all_architectures() {
+        let spec = SourceSpec::Dsc("x.dsc".into());
+        let plain = RebuildOptions::new(spec, ResultDir::Below("results".into()));
+        assert_eq!(plain.clone().settled(), plain);
+        let binnmu = BinNmu { number: 1, message: "x".into(), maintainer: None, timestamp: None };
+        let again = RebuildOptions { binnmu: Some(binnmu), ..plain };
+        again.check().unwrap();
+        assert_eq!(again.settled().build_type.option(), Some("-B"));
     }
 
     #[test]

@@ -66,6 +66,7 @@ impl Rebuild {
     /// [`crate::ErrorKind::ResultDir`] if results cannot be written there.
     pub fn new(options: RebuildOptions) -> Result<Self> {
         options.check()?;
+        let options = options.settled();
         let results = Results::open(&options.resultdir, &options.source.label())?;
         let build_log = LogFile::create(&results.aside("build.log"), Log::Build)?;
         let root_log = Arc::new(LogFile::create(&results.aside("root.log"), Log::Root)?);

@@ -91,14 +91,9 @@ impl Buildroot {
     pub fn base(&self) -> Result<Option<Base>> {
         match self.zone.read(self.place("base.json"))? {
             None => Ok(None),
-            Some(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
-                Error::new(
-                    ErrorKind::Buildroot,
-                    format!("the record of the buildroot {} is damaged", self.name),
-                )
-                .with_source(error)
-                .with_hint("remove it with `debmock scrub chroot`")
-            }),
+            Some(text) => {
+                serde_json::from_slice(&text).map(Some).map_err(|error| damaged(&self.name, error))
+            }
         }
     }
 
@@ -188,6 +183,7 @@ impl Buildroot {
 
     /// Removes everything that was changed since the base; it stays recorded.
     pub(super) fn drop_changes(&self, scope: &Scope) -> Result<()> {
+        self.keep_doubt()?;
         // A copied tree before `session`, where the originals of what it borrows are kept: whoever
         // is killed in between leaves nothing that cannot be put back.
         for part in ["upper", "work", "tree", "tree.new", "session", "boot"] {
@@ -195,4 +191,11 @@ impl Buildroot {
         }
         Ok(())
     }
+}
+
+/// The error of a buildroot of which nobody knows what it stands on.
+pub(super) fn damaged(name: &str, error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Buildroot, format!("the record of the buildroot {name} is damaged"))
+        .with_source(error)
+        .with_hint("remove it with `debmock scrub chroot`, with its --uniqueext if it has one")
 }

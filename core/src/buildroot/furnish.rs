@@ -16,9 +16,11 @@ use debmock_helper::protocol::{Place, Tree};
 use std::sync::{Arc, PoisonError};
 
 /// Changes when the same packages on the same root would make another tree.
-const FORMAT: &[u8] = b"1";
+const FORMAT: &[u8] = b"2";
 /// At most this many layers lie above a base: each one costs every look-up of a file.
 const DEEPEST: usize = 8;
+/// Who holds a session that only its build has: that build, and whoever counts.
+const ITS_OWN: usize = 2;
 /// Made again by apt whenever it is asked; larger than most layers.
 const APT_CACHES: [&str; 2] = ["/var/cache/apt/pkgcache.bin", "/var/cache/apt/srcpkgcache.bin"];
 
@@ -36,8 +38,16 @@ impl Furnisher for Buildroot {
         let layer = layer::provide(&self.zone, &key, limit, scope, |home| {
             self.make_layer(&base, home, scope, apply)
         })?;
-        session.end()?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = open.upgrade()
+            && open.strong_count() > ITS_OWN
+        {
+            // Another thread has joined the session meanwhile: it goes on under its feet.
+            drop(open);
+            apply(session)?;
+            return Ok(shared);
+        }
+        session.end()?;
         self.drop_changes(scope)?;
         let mut furnished = base;
         furnished.above.insert(0, Lower::Layer(layer.key().to_owned()));

@@ -1,7 +1,8 @@
 //! What lies in the store.
 
 use super::remove::{DEBS, LISTS, is_tree};
-use super::{Base, Buildroot};
+use super::snapshot::SNAPSHOTS;
+use super::{Base, Buildroot, Snapshot};
 use crate::error::{IoContext, Result};
 use crate::operation::Scope;
 use debmock_helper::protocol::Place;
@@ -44,7 +45,7 @@ pub struct ListedLayer {
     pub key: String,
     /// Bytes on disk.
     pub bytes: u64,
-    /// The buildroots that stand on it.
+    /// The buildroots that stand on it, or have a snapshot that does.
     pub used_by: Vec<String>,
 }
 
@@ -62,20 +63,28 @@ impl Buildroot {
             names.sort_unstable();
             Ok(names)
         };
-        let mut buildroots = Vec::new();
+        let (mut buildroots, mut taken) = (Vec::new(), Vec::new());
         for name in names(Place::root("."))? {
             let record = zone.read(Place::root(format!("{name}/base.json"))).ok().flatten();
             let base = record.and_then(|text| serde_json::from_slice::<Base>(&text).ok());
+            let record = Place::root(format!("{name}/{SNAPSHOTS}/list.json"));
+            let snapshots = zone.read(record).ok().flatten();
+            let snapshots: Vec<Snapshot> =
+                snapshots.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+            let layers = base.iter().flat_map(Base::layers);
+            let layers = layers.chain(snapshots.iter().flat_map(Snapshot::layers));
+            taken.push(layers.map(str::to_owned).collect::<Vec<_>>());
             let bytes = zone.usage(Place::root(name.clone()), scope)?;
             buildroots.push(ListedBuildroot { name, base, bytes });
         }
         let mut layers = Vec::new();
         for key in names(Place::layer("."))? {
             let bytes = zone.usage(Place::layer(key.clone()), scope)?;
-            let stands = |root: &&ListedBuildroot| {
-                root.base.as_ref().is_some_and(|base| base.layers().any(|layer| layer == key))
-            };
-            let used_by = buildroots.iter().filter(stands).map(|root| root.name.clone()).collect();
+            let roots = buildroots.iter().zip(&taken);
+            let used_by = roots
+                .filter(|(_, layers)| layers.contains(&key))
+                .map(|(root, _)| root.name.clone())
+                .collect();
             layers.push(ListedLayer { key, bytes, used_by });
         }
         let cache = &zone.places().cache;

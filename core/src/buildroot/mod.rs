@@ -17,6 +17,7 @@ mod packages;
 mod remove;
 mod session;
 mod snapshot;
+mod stdio;
 mod transfer;
 
 pub use archive::{Compression, ExportOptions};
@@ -25,8 +26,9 @@ pub use base::{Base, BaseOrigin, Lower, Storage};
 pub(crate) use files::{POLICY as POLICY_FILE, policy};
 pub use list::{ListedBuildroot, ListedLayer, Listing};
 pub use remove::Scrub;
-pub use session::{Attached, Exit, Process, Run, Session, SessionOptions, Stdio};
+pub use session::{Attached, Exit, Process, Run, Session, SessionOptions};
 pub use snapshot::Snapshot;
+pub use stdio::Stdio;
 
 use crate::config::{Config, IsolationMode};
 use crate::error::{Error, ErrorKind, Result};

@@ -1,5 +1,6 @@
 //! Removing: changes of a buildroot, buildroots, and what of the store nobody uses.
 
+use super::base::damaged;
 use super::snapshot::SNAPSHOTS;
 use super::{Base, BaseOrigin, Buildroot, Snapshot, Storage};
 use crate::error::{ErrorKind, IoContext, Result};
@@ -57,7 +58,6 @@ impl Buildroot {
                     self.remove_unused(&self.snapshots()?, scope)?;
                 }
             }
-            // A record that cannot be read is no reason to keep anything.
             _ => self.forget_all_but_snapshots(lock, scope)?,
         }
         Ok(())
@@ -115,21 +115,28 @@ impl Buildroot {
         }
     }
 
+    /// The layers that a buildroot or a snapshot stands on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Buildroot`] if the record of one cannot be understood: what it stands on must
+    /// not be taken for unused.
     pub(super) fn layers_in_use(&self) -> Result<Vec<String>> {
         let mut used = Vec::new();
         for name in self.zone.list(Place::root("."))? {
+            if !is_tree(&name) {
+                continue;
+            }
             let record = Place::root(format!("{name}/base.json"));
-            if let Ok(Some(text)) = self.zone.read(record)
-                && let Ok(base) = serde_json::from_slice::<Base>(&text)
-            {
+            if let Some(text) = self.zone.read(record)? {
+                let base: Base =
+                    serde_json::from_slice(&text).map_err(|error| damaged(&name, error))?;
                 used.extend(base.layers().map(str::to_owned));
             }
             let record = Place::root(format!("{name}/{SNAPSHOTS}/list.json"));
-            if let Ok(Some(text)) = self.zone.read(record)
-                && let Ok(snapshots) = serde_json::from_slice::<Vec<Snapshot>>(&text)
-            {
-                let layers = snapshots.iter().flat_map(Snapshot::layers);
-                used.extend(layers.map(str::to_owned));
+            if let Some(text) = self.zone.read(record)? {
+                let snapshots: Vec<Snapshot> =
+                    serde_json::from_slice(&text).map_err(|error| damaged(&name, error))?;
+                used.extend(snapshots.iter().flat_map(Snapshot::layers).map(str::to_owned));
             }
         }
         Ok(used)

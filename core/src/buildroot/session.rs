@@ -1,5 +1,6 @@
 //! A buildroot that is open: a keeper process holds its namespaces, commands run in it.
 
+use super::Stdio;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use crate::store::{Held, Zone};
@@ -102,15 +103,6 @@ impl Run {
         let words: Vec<_> = self.argv.iter().map(|word| String::from_utf8_lossy(word)).collect();
         words.join(" ")
     }
-}
-
-/// Standard streams of a program.
-#[derive(Debug)]
-pub enum Stdio {
-    /// These three descriptors; they are closed here once the program has them.
-    Descriptors([OwnedFd; 3]),
-    /// A terminal of the root's own, of this many rows and columns.
-    Terminal(u16, u16),
 }
 
 impl Session {

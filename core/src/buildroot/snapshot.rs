@@ -75,7 +75,7 @@ impl Buildroot {
             .with_hint("take another name, or remove that one with `debmock remove-snapshot`"));
         }
         let mut base = self.provide(&lock, scope)?;
-        self.refuse_unsynced(&boot_id())?;
+        self.refuse_unsynced(None)?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let id = format!("{:x}", now.as_nanos());
         let home = format!("{SNAPSHOTS}/{id}");
@@ -120,7 +120,7 @@ impl Buildroot {
         let _lock = self.lock(scope)?;
         let all = self.snapshots()?;
         let wanted = self.find(&all, name)?;
-        self.refuse_unsynced(&wanted.boot)?;
+        self.refuse_unsynced(Some(wanted))?;
         self.finish_freezing(scope)?;
         if wanted.base.storage == Storage::Copy {
             let tree = self.place(&format!("{SNAPSHOTS}/{}/tree", wanted.id));
@@ -189,23 +189,54 @@ impl Buildroot {
         self.freeze(id, scope)
     }
 
-    /// Refuses what was made in `boot` if that boot is not this one and what it wrote has not
-    /// reached the disk for certain.
-    fn refuse_unsynced(&self, boot: &str) -> Result<()> {
-        match self.zone.read(self.place("boot"))? {
-            Some(mark) if mark != boot_id().as_bytes() && mark == boot.as_bytes() => {
-                Err(Error::new(
-                    ErrorKind::Buildroot,
-                    format!(
-                        "the buildroot {} was written shortly before the machine went down and may \
-                         be damaged",
-                        self.name
-                    ),
-                )
-                .with_hint("drop what was changed in it with `debmock clean`"))
-            }
-            _ => Ok(()),
-        }
+    /// Refuses what a machine that went down may have damaged: the changes of the root or, if
+    /// there is one, the snapshot `wanted`.
+    fn refuse_unsynced(&self, wanted: Option<&Snapshot>) -> Result<()> {
+        let name = &self.name;
+        let doubt = self.doubt()?;
+        let (what, hint) = match wanted {
+            None if doubt.is_some() => (
+                format!("the buildroot {name}"),
+                "drop what was changed in it with `debmock clean`".to_owned(),
+            ),
+            Some(one) if doubt.is_some_and(|boot| boot == one.boot) || self.is_doubtful(one)? => (
+                format!("the snapshot {} of the buildroot {name}", one.name),
+                format!(
+                    "roll back to another one, or remove it with `debmock remove-snapshot {}`",
+                    one.name
+                ),
+            ),
+            _ => return Ok(()),
+        };
+        let message =
+            format!("{what} was written shortly before the machine went down and may be damaged");
+        Err(Error::new(ErrorKind::Buildroot, message).with_hint(hint))
+    }
+
+    /// The boot that wrote what nobody knows to be on the disk, unless it is this one.
+    fn doubt(&self) -> Result<Option<String>> {
+        let mark = self.zone.read(self.place("boot"))?;
+        let mark = mark.map(|mark| String::from_utf8_lossy(&mark).into_owned());
+        Ok(mark.filter(|mark| *mark != boot_id()))
+    }
+
+    /// The mark of a doubtful snapshot: sessions refuse trees beside which it lies.
+    fn doubt_of(&self, one: &Snapshot) -> Place {
+        self.place(&format!("{SNAPSHOTS}/{}/boot", one.id))
+    }
+
+    fn is_doubtful(&self, one: &Snapshot) -> Result<bool> {
+        Ok(self.zone.read(self.doubt_of(one))?.is_some())
+    }
+
+    /// Marks the snapshots of a boot that may have lost some of them, before the mark of the
+    /// buildroot goes with its changes.
+    pub(super) fn keep_doubt(&self) -> Result<()> {
+        let Some(boot) = self.doubt()? else { return Ok(()) };
+        let all = self.snapshots()?;
+        all.iter()
+            .filter(|one| one.boot == boot)
+            .try_for_each(|one| self.zone.write(self.doubt_of(one), boot.as_bytes()))
     }
 
     /// Removes what no snapshot and not the root stands on.
@@ -228,14 +259,13 @@ impl Buildroot {
     /// Removes the changes and the record of what the root stands on; the snapshots stay.
     pub(super) fn forget_all_but_snapshots(&self, _lock: &Held, scope: &Scope) -> Result<()> {
         // Snapshots may have what is not in the record any more.
-        match self.snapshots() {
-            Ok(all) if !all.is_empty() => {
-                self.drop_changes(scope)?;
-                self.zone.discard(self.place("base.json"), scope)?;
-                self.remove_unused(&all, scope)
-            }
-            _ => self.zone.discard(Place::root(self.name.clone()), scope),
+        let all = self.snapshots()?;
+        if all.is_empty() {
+            return self.zone.discard(Place::root(self.name.clone()), scope);
         }
+        self.drop_changes(scope)?;
+        self.zone.discard(self.place("base.json"), scope)?;
+        self.remove_unused(&all, scope)
     }
 }
 

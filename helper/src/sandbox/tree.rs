@@ -18,9 +18,8 @@ use rustix::mount::{
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// As many layers as the 255 bytes of a mount option (`fsconfig(2)`) can name; more of them need
-/// Linux 6.7, which takes them one by one.
-const FEW: usize = 12;
+/// Bytes of a mount option that `fsconfig(2)` takes.
+const OPTION: usize = 255;
 
 /// A detached mount of the tree that `open` describes.
 pub fn mount(entered: &Entered, open: &Open) -> Result<OwnedFd, Failure> {
@@ -121,19 +120,42 @@ fn folders(files: &[SessionFile]) -> BTreeSet<&str> {
     paths.flat_map(|path| path.match_indices('/').map(move |(end, _)| &path[..end])).collect()
 }
 
+/// The working directory is that of this process's descriptors as long as the value lives. Helpers
+/// have one thread and otherwise no use for a working directory.
+struct Descriptors(OwnedFd);
+
+impl Descriptors {
+    fn enter() -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let before = Descriptors(rustix::fs::open(".", flags, Mode::empty())?);
+        rustix::process::chdir("/proc/self/fd")?;
+        Ok(before)
+    }
+}
+
+impl Drop for Descriptors {
+    fn drop(&mut self) {
+        // It was open: nothing but its end could keep anybody from going back.
+        let _ = rustix::process::fchdir(&self.0);
+    }
+}
+
 /// Mounts `layers` (topmost first), with `upper` and `work` or read-only.
 pub fn mount_overlay(
     layers: &[OwnedFd],
     change: Option<(&OwnedFd, &OwnedFd)>,
 ) -> Result<OwnedFd, Errno> {
-    // By descriptor: the paths to the store are out of reach for uid 0 of the user namespace.
-    let path = |descriptor: &OwnedFd| format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    // By descriptor: the paths to the store are out of reach for uid 0 of the user namespace. And
+    // by nothing but its number, from the directory of descriptors: before Linux 6.7 all layers
+    // have to be named in one option.
+    let _there = Descriptors::enter()?;
+    let path = |descriptor: &OwnedFd| descriptor.as_raw_fd().to_string();
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_flag(context.as_fd(), "userxattr")?;
     fsconfig_set_string(context.as_fd(), "source", "debmock")?;
-    if layers.len() <= FEW {
-        let lower: Vec<String> = layers.iter().map(path).collect();
-        fsconfig_set_string(context.as_fd(), "lowerdir", lower.join(":"))?;
+    let lower = layers.iter().map(path).collect::<Vec<_>>().join(":");
+    if lower.len() <= OPTION {
+        fsconfig_set_string(context.as_fd(), "lowerdir", lower)?;
     } else {
         for layer in layers {
             fsconfig_set_string(context.as_fd(), "lowerdir+", path(layer))?;
