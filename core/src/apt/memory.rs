@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
 
-/// Changes when apt's answers are understood in another way.
-const FORMAT: &[u8] = b"2";
+/// Changes when apt's answers are understood in another way, or say more than before.
+const FORMAT: &[u8] = b"3";
 /// What decides besides index files and dependencies, in the root.
 const FILES: &[&str] = &[
     "/var/lib/dpkg/status",
@@ -42,9 +42,6 @@ pub(super) struct Answer {
     pub remove: Vec<Removal>,
     pub order: Option<Order>,
 }
-
-/// Changes when an answer says more than before.
-const FORMAT: &[u8] = b"2";
 
 impl Memory {
     /// The place of the answer to `dependencies`; nothing if nothing is remembered.
