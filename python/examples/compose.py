@@ -227,8 +227,12 @@ class Compose:
         )
         with self.root("image", config) as root:
             with root.session(on_event=tell, cancel=self.cancel) as session:
-                session.install(
-                    [f"{name}/{self.suite}" for name in wanted], on_event=tell, cancel=self.cancel
+                # What was built here goes before Debian's own of the same version or a higher one.
+                session.apt(
+                    ["--allow-downgrades", "install"]
+                    + [f"{name}/{self.suite}" for name in wanted],
+                    on_event=tell,
+                    cancel=self.cancel,
                 )
                 # where the archive is now is nothing to the image
                 uri = self.options.uri

@@ -46,7 +46,9 @@ int main(int argc, char **argv) {
       debmock_event_free(&event);
     }
   }
-  CHECK(lines > 0 && packages > 0 && stages == 1);
+  CHECK(lines > 0 && stages == 1);
+  /* the package that fails comes second: a layer has what the first one needed */
+  CHECK(packages > 0 || fails);
   if (fails) {
     CHECK(debmock_operation_wait(operation, &result, &error) == DEBMOCK_ERR_BUILD);
     CHECK(result == NULL && error != NULL);
