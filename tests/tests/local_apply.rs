@@ -127,3 +127,32 @@ fn a_script_that_fails_is_a_failed_package() {
         assert!(went.text.contains(words), "{words:?} is missing:\n{}", went.text);
     }
 }
+
+#[test]
+fn nothing_stays_of_packages_that_dpkg_does_not_know() {
+    let rig = or_skip!(Rig::new(
+        &or_skip!(tiny_archive())
+            .deb(
+                deb("fails")
+                    .file("/opt/fails/there", 0o644, "x")
+                    .conffile("/etc/fails/conf", "x\n")
+                    .script("preinst", "#!/bin/sh\necho no way\nexit 4\n")
+                    .build()
+            )
+            .deb(deb("needs").field("Pre-Depends", "fails").file("/opt/needs", 0o644, "x").build())
+            .deb(deb("good").file("/opt/good", 0o644, "x").build())
+    ));
+    let went = said(rig.program(&["install", "needs"]));
+    assert_eq!(went.code, Some(debmock::ErrorKind::Package.exit_code().into()), "{}", went.text);
+    for words in ["no way", "preinst install", "fails", "status 4"] {
+        assert!(went.text.contains(words), "{words:?} is missing:\n{}", went.text);
+    }
+    let look = "ls -d /opt/fails /opt/needs /etc/fails /var/lib/dpkg/info/fails.* \
+                /var/lib/dpkg/info/needs.* 2>/dev/null; dpkg --audit";
+    let left = said(rig.program(&["chroot", "--", "sh", "-c", look]));
+    assert_eq!(left.text, "", "something is left");
+    let log = said(rig.program(&["--json", "install", "good"])).text;
+    assert!(log.contains(NATIVE) && !log.contains(LEFT), "{log}");
+    run(&mut rig.program(&["chroot", "--", "cat", "/opt/good"]));
+    rig.assert_nothing_lost();
+}

@@ -13,7 +13,7 @@
 //! wait, and runs each once.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
@@ -21,7 +21,12 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::bootstrap::{Error, Programs, RunInRoot};
 use crate::dpkgdb::{Addition, Database, ExtendedState, Identity, Objection, Present, mark};
-use crate::unpack::{self, Arrival, Problem, Progress, Tree, Unpacked, Unpacker, unpack_all};
+use crate::unpack::{
+    self, Arrival, Problem, Progress, Record, Tree, Unpacked, Unpacker, unpack_all,
+};
+
+/// What the name of a conffile has at its end until dpkg configures its package.
+const CONFFILE: &[u8] = b".dpkg-new";
 
 /// One thing that apt has dpkg do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,10 +124,11 @@ pub fn unpack<'a>(
         database.add(one)?;
     }
     let order = order(plan);
+    let made = unpacker.tree().recorded();
     let addition = database.join(unpacker.tree(), &order, present.interests())?;
     let dpkg = present.version("dpkg").unwrap_or("1.21.0");
     let programs = Programs::new(root, plan.environment.clone(), dpkg);
-    Ok(Outcome::Done(Unconfigured { root, plan, addition, programs }))
+    Ok(Outcome::Done(Unconfigured { root, plan, made, addition, programs }))
 }
 
 /// Whether dpkg may make something else of it, or say it better.
@@ -134,11 +140,11 @@ fn declined(problem: &Problem) -> bool {
 }
 
 fn take_back(unpacker: &Unpacker<'_>) -> Result<(), Error> {
-    unpacker.tree().take_back().map_err(|error| Error::Tree {
-        doing: "take back what was unpacked in",
-        path: String::new(),
-        source: error.into(),
-    })
+    unpacker.tree().take_back().map_err(|error| took_nothing_back(error.into()))
+}
+
+fn took_nothing_back(source: std::io::Error) -> Error {
+    Error::Tree { doing: "take back what was unpacked in", path: String::new(), source }
 }
 
 /// The packages in the order in which apt has them unpacked.
@@ -191,6 +197,7 @@ fn keep_all(unpacker: &Unpacker<'_>) -> Result<(), Objection> {
 pub struct Unconfigured<'a> {
     root: BorrowedFd<'a>,
     plan: &'a Plan,
+    made: Record,
     addition: Addition<'a>,
     programs: Programs<'a>,
 }
@@ -199,8 +206,27 @@ impl Unconfigured<'_> {
     /// Runs `preinst` scripts, and lets dpkg configure what was unpacked.
     ///
     /// # Errors
-    /// A script or dpkg fails: packages are then in the state in which dpkg left them.
+    /// A script or dpkg fails: packages are then in the state in which dpkg left them, and nothing
+    /// is there of those that dpkg does not know yet.
     pub fn configure(mut self, runner: &mut dyn RunInRoot) -> Result<(), Error> {
+        let result = self.carry_out(runner);
+        if result.is_err() {
+            // The first failure counts.
+            let _ = self.forget_unknown();
+        }
+        result
+    }
+
+    fn forget_unknown(&mut self) -> Result<(), Error> {
+        let known: HashSet<Vec<u8>> = self.addition.known_paths();
+        let keep = |path: &[u8]| known.contains(path.strip_suffix(CONFFILE).unwrap_or(path));
+        std::mem::take(&mut self.made)
+            .take_back(&Tree::new(self.root), keep)
+            .map_err(|error| took_nothing_back(error.into()))?;
+        Ok(self.addition.forget_unknown()?)
+    }
+
+    fn carry_out(&mut self, runner: &mut dyn RunInRoot) -> Result<(), Error> {
         mark(self.root, &self.plan.automatic)?;
         let mut known = 0;
         for step in &self.plan.steps {

@@ -1,9 +1,9 @@
 //! New packages beside those that a root has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 
-use super::info::{Record, open_dir, read, write};
+use super::info::{INFO, Record, open_dir, read, write};
 use super::status::STATUS;
 use super::triggers::{self, Interest};
 use super::{Error, ExtendedState, Identity, Stanza, Summary, bucket_order};
@@ -87,6 +87,35 @@ impl<'a> Addition<'a> {
         stanza.push("Package", summary.identity.name.as_str());
         stanza.push("Status", *b"install ok not-installed");
         self.write_status(&[stanza])
+    }
+
+    /// Paths of the packages that dpkg knows, without a leading slash.
+    pub(crate) fn known_paths(&self) -> HashSet<Vec<u8>> {
+        let known = self.packages.iter().take(self.known);
+        let paths = known.flat_map(|package| &package.files);
+        paths.map(|path| path.get(1..).unwrap_or_default().to_vec()).collect()
+    }
+
+    /// Removes what `info` has of packages that dpkg does not know.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub(crate) fn forget_unknown(&mut self) -> Result<(), Error> {
+        let info = open_dir(self.root, INFO)?;
+        for package in self.packages.drain(self.known..) {
+            let scripts = package.summary.scripts.iter().map(String::as_str);
+            for file in scripts.chain(["md5sums", "list"]) {
+                let name = format!("{}.{file}", package.summary.info_name);
+                match rustix::fs::unlinkat(&info, &name, rustix::fs::AtFlags::empty()) {
+                    Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                    Err(error) => {
+                        let path = format!("/{INFO}/{name}");
+                        return Err(Error::Io { doing: "remove", path, source: error.into() });
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds paragraphs, in the place of those of the same names.

@@ -14,7 +14,7 @@ use super::triggers::{self, Interest};
 use super::{Error, Identity, Stanza};
 use crate::unpack::{ControlFile, Tree, Unpacked};
 
-const INFO: &str = "var/lib/dpkg/info";
+pub(super) const INFO: &str = "var/lib/dpkg/info";
 
 /// The database of a root that is being filled. Packages may be added by several threads.
 #[derive(Debug)]

@@ -42,6 +42,41 @@ struct Made {
     directory: bool,
 }
 
+/// What was made in a tree, in its order.
+#[derive(Debug, Default)]
+pub(crate) struct Record(Vec<Made>);
+
+impl Record {
+    /// Removes it, except for the clean paths that `keep` names, and directories in which there is
+    /// something else by now.
+    ///
+    /// # Errors
+    /// Something cannot be removed; the rest is then left as well.
+    pub(crate) fn take_back(
+        self,
+        tree: &Tree<'_>,
+        keep: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), Errno> {
+        // Directories after what is in them.
+        for one in self.0.iter().rev().filter(|one| !keep(&one.path)) {
+            let (parent, name) = split(&one.path);
+            let parent = match tree.open_dir(parent) {
+                Err(Errno::NOENT) => continue,
+                other => other?,
+            };
+            let flags = if one.directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+            match rustix::fs::unlinkat(&parent, name, flags) {
+                // A package that replaces another takes away what that one made; a script may do
+                // anything.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::NOTEMPTY | Errno::EXIST) if one.directory => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The directories below `/` that a merged /usr replaces with links into `/usr`.
 const ALIASED: [&[u8]; 7] = [b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libo32", b"libx32"];
 
@@ -71,20 +106,13 @@ impl<'a> Tree<'a> {
     /// # Errors
     /// Something cannot be removed; the rest is then left as well.
     pub fn take_back(&self) -> Result<(), Errno> {
-        let Some(made) = &self.made else { return Ok(()) };
-        let made = std::mem::take(&mut *made.lock().unwrap_or_else(PoisonError::into_inner));
-        // Directories after what is in them.
-        for one in made.iter().rev() {
-            let (parent, name) = split(&one.path);
-            let parent = self.open_dir(parent)?;
-            let flags = if one.directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-            match rustix::fs::unlinkat(&parent, name, flags) {
-                // A package that replaces another takes away what that one made.
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        self.recorded().take_back(self, |_| false)
+    }
+
+    /// What was made since the tree is recorded; it is recorded no longer.
+    pub(crate) fn recorded(&self) -> Record {
+        let Some(made) = &self.made else { return Record(Vec::new()) };
+        Record(std::mem::take(&mut *made.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Makes `bin`, `sbin`, `lib` and `lib*` links into `usr` where a package brings them as
