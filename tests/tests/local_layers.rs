@@ -100,7 +100,7 @@ fn who_needs_a_layer_that_is_being_made_waits_for_it() {
         let mut command = rig.program(&["--uniqueext", &ext, "installdeps", "one"]);
         command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     };
-    let all: Vec<Child> = (0..8).map(start).collect();
+    let all: Vec<Child> = (0..16).map(start).collect();
     let mut applied = 0;
     for child in all {
         let output = child.wait_with_output().unwrap();
