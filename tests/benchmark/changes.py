@@ -1,0 +1,26 @@
+"""Snapshots: their time must not depend on the size of the root."""
+
+from .measure import Sample
+from .rows import SMALL, Outcome, of
+from .stock import CONFIG
+
+# Copies of /usr, about 0.4 GB each, besides the root itself.
+COPIES = {"small": 0, "large": 9}
+
+
+def changes(bench, place, wanted):
+    """Rows `snapshot-*`, `rollback-*` and `clean-*`."""
+    stock, found, outcomes = bench.stock(place), {}, []
+    for size, copies in COPIES.items():
+        # the small root is what the large one is compared with
+        bench.tell(f"snapshots of a {size} root")
+        found[size], _ = bench.library(place, stock.work, "changes", CONFIG, str(bench.rounds),
+                                       str(copies))
+    for name in wanted:
+        verb, size = name.split("-")
+        row = of(name)
+        series = {row.ours: [Sample(seconds) for seconds in found[size][verb]]}
+        if size != "small":
+            series[SMALL] = [Sample(seconds) for seconds in found["small"][verb]]
+        outcomes.append(Outcome(row, place.user, series))
+    return outcomes
