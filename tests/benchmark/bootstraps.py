@@ -77,11 +77,13 @@ def bootstrap(bench, place, wanted):
             contenders["debootstrap"] = debootstrap
             notes.append("debootstrap: one round, of the suite without updates and security")
     try:
-        series = measure.alternate(bench.rounds, contenders, bench.tell)
+        series = measure.alternate(bench, contenders)
     finally:
         for work in used:
             place.remove(work)
     outcomes = []
+    if OURS not in series:
+        return outcomes
     if "cold" in wanted:
         outcomes.append(Outcome(of("cold"), place.user, series,
                                 ["disk of debmock is its whole store, with the packages", *notes],

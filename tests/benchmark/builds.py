@@ -19,7 +19,7 @@ def build(bench, place, wanted):
     shop = Workshop(bench, place, wanted)
     contenders = shop.contenders()
     try:
-        series = measure.alternate(bench.rounds, contenders, bench.tell)
+        series = measure.alternate(bench, contenders)
     finally:
         shop.remove()
     return shop.outcomes(series)
@@ -121,10 +121,9 @@ class Workshop:
     def outcomes(self, series):
         found = []
         for name in self.wanted:
-            beside = {}
-            if name in series:
-                beside[OURS] = series[name]
-            notes = []
+            if name not in series:
+                continue
+            beside, notes = {OURS: series[name]}, []
             if name == "deps" and self.apt:
                 beside[APT] = self.apt
                 notes.append("apt-get's time is read from sbuild's log, from its first line to the "

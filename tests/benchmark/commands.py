@@ -11,6 +11,8 @@ from .stock import CONFIG
 
 # The first runs read programs from the disk.
 WARM = 3
+# How often what missed its target is done under strace.
+TRACED = 10
 # schroot reads sessions' definitions only there; the file is removed at the end.
 SCHROOT = "/etc/schroot/chroot.d"
 
@@ -36,12 +38,12 @@ def command(bench, place, wanted):
         def contender(words):
             return lambda _number: place.run(words("true"), stock.work, weigh=False)
 
-        quiet = measure.alternate(rounds + WARM, {n: contender(w) for n, w in runs.items()},
-                                  lambda _said: None)
+        quiet = measure.alternate(bench, {n: contender(w) for n, w in runs.items()},
+                                  rounds + WARM, quiet=True)
         series = {name: samples[WARM:] for name, samples in quiet.items()}
         # too short to be weighed
-        for name, words in runs.items():
-            heavy = place.run(words("sleep", "0.7"), stock.work)
+        for name in series:
+            heavy = place.run(runs[name]("sleep", "0.7"), stock.work)
             series[name][0].memory = heavy.memory
             series[name][0].own_memory = heavy.own_memory
     outcome = Outcome(of("chroot"), place.user, series,
@@ -87,20 +89,26 @@ def library(bench, place, wanted):
         outcome = Outcome(of(name), place.user, series,
                           ["memory is that of Python with the module, and of its session"])
         if missed(outcome):
-            arguments[2] = "10"
-            script = [bench.python, os.path.join(bench.base, "library.py"), *arguments]
-            outcome.calls = traced(bench, place, script, stock.work, bench.python_environment())
+            arguments[2] = str(TRACED)
+            outcome.calls = traced_library(bench, place, stock.work, name, arguments)
+            outcome.notes.append(f"the trace is of {TRACED} times")
         outcomes.append(outcome)
     return outcomes
 
 
-def traced(bench, place, words, work, more=None):
+def traced_library(bench, place, work, name, arguments):
+    """System calls of one part of library.py by time."""
+    words = [bench.python, os.path.join(bench.base, "library.py"), *arguments]
+    return traced(bench, place, words, work, bench.python_environment(), name)
+
+
+def traced(bench, place, words, work, more=None, between=None):
     """System calls by time, or nothing without strace."""
     if not tools.find("strace"):
         bench.leave_out("traces of system calls", "strace is missing; tests/bench --prepare")
         return []
     try:
-        return trace.calls(place, words, work, more or {})
+        return trace.calls(place, words, work, more or {}, between)
     except Failure as why:
         bench.leave_out(f"a trace of system calls as {place.user}", str(why))
         return []

@@ -16,6 +16,7 @@ Times are in seconds.
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -23,15 +24,24 @@ import time
 
 import debmock
 
+# Paths that do not exist, for trace.py.
+MARK = "/debmock-bench"
+TRACED = "DEBMOCK_BENCH_TRACED" in os.environ
 DIRTY = "head -c 1G /dev/zero > /var/tmp/dirty"
 SLEEP = "sleep 1"
 WORK = "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done"
 
 
-def timed(work):
+def timed(work, name=None):
+    """Seconds of some work. A tracer sees where what has a name begins and ends."""
+    if name and TRACED:
+        os.access(f"{MARK}/begin/{name}", os.F_OK)
     start = time.perf_counter()
     work()
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    if name and TRACED:
+        os.access(f"{MARK}/end/{name}", os.F_OK)
+    return seconds
 
 
 def shell(root, line):
@@ -53,8 +63,9 @@ def latency(config, rounds, *other):
         def ours():
             root.clean()
             root.init()
-            times["fresh"].append(timed(fresh))
-            times["more"].append(timed(lambda: session.run(["true"], check=True)))
+            times["fresh"].append(timed(fresh, "fresh"))
+            more = timed(lambda: session.run(["true"], check=True), "more")
+            times["more"].append(more)
             session.close()
 
         def theirs():
@@ -76,13 +87,13 @@ def changes(config, rounds, copies):
         for number in range(int(rounds)):
             name = f"s{number}"
             shell(root, DIRTY)
-            times["snapshot"].append(timed(lambda: root.snapshot(name)))
+            times["snapshot"].append(timed(lambda: root.snapshot(name), "snapshot"))
             shell(root, DIRTY)
-            times["rollback"].append(timed(lambda: root.rollback(name)))
+            times["rollback"].append(timed(lambda: root.rollback(name), "rollback"))
             root.rollback("filled")
             root.remove_snapshot(name)
             shell(root, DIRTY)
-            times["clean"].append(timed(root.clean))
+            times["clean"].append(timed(root.clean, "clean"))
             root.init()
             root.rollback("filled")
         root.remove_snapshot("filled")

@@ -14,6 +14,8 @@ import subprocess
 import threading
 import time
 
+from . import Failure
+
 INTERVAL = 0.2
 
 
@@ -144,21 +146,30 @@ def allocated(path):
     return total
 
 
-def alternate(rounds, contenders, tell):
+def alternate(bench, contenders, rounds=None, quiet=False):
     """Runs all contenders in each round, another one first each time, so that none always finds
     the caches of its predecessor: their samples by name.
 
-    A contender is a function of the round; None from it is no sample of that round.
+    A contender is a function of the round; None from it is no sample of that round. One that fails
+    is left out from then on, with what it did before.
     """
     names = list(contenders)
     series = {name: [] for name in names}
-    for number in range(rounds):
+    for number in range(rounds or bench.rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            sample = contenders[name](number)
+            if name not in series:
+                continue
+            try:
+                sample = contenders[name](number)
+            except Failure as why:
+                del series[name]
+                bench.fail(f"{name} as {bench.user}", why)
+                continue
             if sample is not None:
                 series[name].append(sample)
-                tell(f"round {number + 1}: {name}: {sample.seconds:.4g} s")
+                if not quiet:
+                    bench.tell(f"round {number + 1}: {name}: {sample.seconds:.4g} s")
     return {name: samples for name, samples in series.items() if samples}
 
 

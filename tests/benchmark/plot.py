@@ -49,19 +49,26 @@ def ratios(pyplot, outcomes):
             if verdict.target.against and verdict.target.what == "time":
                 label = f"{outcome.row.title}, {outcome.user}\nagainst {verdict.target.against}"
                 bars.append((label, verdict))
-    figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.42 * max(1, len(bars))))
+    figure, axes = pyplot.subplots(figsize=(8, 1.2 + 0.36 * max(1, len(bars))))
     for at, (_, verdict) in enumerate(bars):
-        colour, hatch = (MET, None) if verdict.met else (MISSED, "//")
-        axes.barh(at, verdict.value, color=colour, hatch=hatch, edgecolor="white", height=0.66)
-        axes.plot([verdict.low, verdict.high], [at, at], color="#666666", linewidth=1)
-        axes.plot([verdict.target.limit] * 2, [at - 0.42, at + 0.42], color=TARGET, linewidth=2)
-        axes.annotate(f"{verdict.value:.2g}", (max(verdict.value, verdict.high), at), xytext=(4, 0),
-                      textcoords="offset points", va="center")
+        # points, since a logarithmic axis has no zero that a bar could begin at
+        colour, mark = (MET, "o") if verdict.met else (MISSED, "X")
+        axes.plot([verdict.low, verdict.high], [at, at], color="#999999", linewidth=1.5, zorder=1)
+        axes.plot([verdict.target.limit] * 2, [at - 0.36, at + 0.36], color=TARGET, linewidth=2)
+        axes.plot(verdict.value, at, mark, color=colour, markersize=8, zorder=3)
+        axes.annotate(f"{verdict.value:.2g}  (≤ {verdict.target.limit:g})", (1.01, at),
+                      xycoords=("axes fraction", "data"), va="center", color=colour)
     axes.set_xscale("log")
-    axes.axvline(1.0, color="#aaaaaa", linewidth=0.8, linestyle=":")
+    ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
+    ends = [v for _, verdict in bars for v in (verdict.low, verdict.high, verdict.target.limit)]
+    inside = [tick for tick in ticks if min(ends, default=0.1) / 2 <= tick <= max(ends, default=2) * 2]
+    axes.set_xticks(inside, [f"{tick:g}" for tick in inside])
+    axes.minorticks_off()
+    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
     axes.set_yticks(range(len(bars)), [label for label, _ in bars])
-    axes.invert_yaxis()
-    axes.set_xlabel("time of debmock / time of the other; thick line: target; hatched: missed")
+    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.set_xlabel("time of debmock / time of the other; thick line: target, cross: missed")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

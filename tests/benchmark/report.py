@@ -132,7 +132,7 @@ def markdown(facts, versions, outcomes, left_out, rounds):
     missed = [outcome for outcome in outcomes if any(not v.met for v in judge(outcome))]
     lines = ["# Benchmarks\n",
              "Written by `tests/bench --write`. Tools take turns in each round, another one first "
-             "each time; times are medians, with the smallest and the largest; a ratio is the "
+             "each time; times are medians, with the smallest and the largest, or with the quartiles of ten and more; a ratio is the "
              "median of the rounds' ratios. Times say something about this machine only.\n",
              "![ratios](ratios.svg)\n", "![times](times.svg)\n",
              "## Machine\n", table(["what", "value"], [[k, str(v)] for k, v in facts.items()]),

@@ -18,7 +18,7 @@ class Bench:
     def __init__(self, base, debmock, helper, python, mirror, places, rounds, tell):
         self.base, self.debmock, self.helper, self.python = base, debmock, helper, python
         self.mirror, self.places, self.rounds, self.tell = mirror, places, rounds, tell
-        self.left_out = []
+        self.left_out, self.broken, self.user = [], False, ""
         self._stocks = {}
 
     def leave_out(self, what, why):
@@ -27,6 +27,11 @@ class Bench:
         if line not in self.left_out:
             self.left_out.append(line)
             self.tell(f"left out: {line}")
+
+    def fail(self, what, why):
+        """Something should have been measured, and could not."""
+        self.broken = True
+        self.leave_out(what, f"failed: {why}")
 
     def stock(self, place):
         if place.user not in self._stocks:

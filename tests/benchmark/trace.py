@@ -17,6 +17,8 @@ OTHERS = {
     "fetch": "the mirror",
 }
 OURS = "debmock"
+# as in library.py
+MARK = "/debmock-bench"
 # Calls in which a process waits for another one: their time is counted where that works.
 WAITS = re.compile(r"^(wait4|waitid|poll|ppoll|epoll_.*|select|pselect6|futex|recvmsg|recvfrom|read|"
                    r"pause|rt_sigtimedwait|nanosleep|clock_nanosleep|restart_syscall|accept4?|"
@@ -52,9 +54,13 @@ def whose(stage):
     return OTHERS.get(stage, OURS)
 
 
-def calls(place, words, work, more):
+def calls(place, words, work, more, between=None):
     """The system calls that take most time, in all processes, without those that wait:
-    [(name, count, seconds)], with further variables. strace makes each of them slower."""
+    [(name, count, seconds)], with further variables. strace makes each of them slower.
+
+    `between` is a name that library.py marks: only what happens from its begin to its end counts.
+    """
+    more = dict(more, DEBMOCK_BENCH_TRACED="1")
     with tempfile.TemporaryDirectory(prefix="strace.", dir=work) as folder:
         output = os.path.join(folder, "calls")
         # by root, as which programs that the user runs may still be setuid
@@ -66,9 +72,13 @@ def calls(place, words, work, more):
             raise Failure(f"strace ended with {status}: {measure.gist(said)}")
         counts, seconds = collections.Counter(), collections.Counter()
         pattern = re.compile(r"^\d+\s+(?:<\.\.\. )?([a-z0-9_]+)(?:\(| resumed).*<([0-9.]+)>$")
+        within = between is None
         with open(output, errors="replace") as file:
             for line in file:
-                found = pattern.match(line.strip())
+                if between and f'"{MARK}/' in line:
+                    within = f"{MARK}/begin/{between}" in line
+                    continue
+                found = within and pattern.match(line.strip())
                 if found and not WAITS.match(found.group(1)):
                     counts[found.group(1)] += 1
                     seconds[found.group(1)] += float(found.group(2))

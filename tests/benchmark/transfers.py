@@ -61,7 +61,7 @@ def transfer(bench, place, wanted):
         export(0)
         stages["export"].clear()
         for name in wanted:
-            series = measure.alternate(bench.rounds, pairs[name], bench.tell)
+            series = measure.alternate(bench, pairs[name])
             note = f"zstd level {LEVEL} for both; tar runs as root on a tree of the same files"
             outcomes.append(Outcome(of(name), place.user, series, [note], stages[name]))
     finally:
