@@ -41,6 +41,11 @@ def save(pyplot, figure, path):
         file.write("\n".join(lines) + "\n")
 
 
+def limit(target):
+    more = f" + {target.seconds:g} s" if target.seconds else ""
+    return f"{target.limit:g}{more}"
+
+
 def ratios(pyplot, outcomes):
     """Each ratio with its spread, and its target, on a logarithmic axis."""
     bars = []
@@ -56,7 +61,7 @@ def ratios(pyplot, outcomes):
         axes.plot([verdict.low, verdict.high], [at, at], color="#999999", linewidth=1.5, zorder=1)
         axes.plot([verdict.target.limit] * 2, [at - 0.36, at + 0.36], color=TARGET, linewidth=2)
         axes.plot(verdict.value, at, mark, color=colour, markersize=8, zorder=3)
-        axes.annotate(f"{verdict.value:.2g}  (≤ {verdict.target.limit:g})", (1.01, at),
+        axes.annotate(f"{verdict.value:.2g}  (≤ {limit(verdict.target)})", (1.01, at),
                       xycoords=("axes fraction", "data"), va="center", color=colour)
     axes.set_xscale("log")
     ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]

@@ -4,6 +4,7 @@ import argparse
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,11 @@ MEASURES = {"bootstrap": bootstraps.bootstrap, "command": commands.command,
             "eight": crowd.eight, "transfer": transfers.transfer, "python": python.python}
 # Groups whose every tool is the same for all users, or which take too long for both.
 AS_USER_ONLY = {"build"}
+# Gigabytes that a group takes on the disk at its worst, of the rounds, with some to spare.
+NEEDS = {"bootstrap": lambda rounds: 4 + 2 * rounds, "command": lambda _rounds: 3,
+         "library": lambda _rounds: 3, "build": lambda rounds: 4 + 2 * rounds,
+         "changes": lambda rounds: 8 + 2 * rounds, "eight": lambda _rounds: 3,
+         "transfer": lambda rounds: 4 + rounds, "python": lambda _rounds: 1}
 DESCRIPTION = """\
 Compares debmock with mmdebstrap, debootstrap, rdebootstrap, sbuild, schroot and bubblewrap: all
 take turns on this machine, in this run. What counts are ratios; nothing passes or fails here."""
@@ -78,6 +84,9 @@ def main(words=None):
 
 def measured(options):
     """Measures, shows, writes; the exit status."""
+    # so that what was made is removed then, too
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_what: sys.exit(130))
     parent = os.environ.get("DEBMOCK_TEST_DIR", "/var/tmp")
     facts = machine.facts(parent, CLONE)
     if facts["load at the start"] > 1.0:
@@ -87,8 +96,15 @@ def measured(options):
         os.chmod(base, 0o755)
         bench = prepared(options, base)
         outcomes = run(bench, options)
+        tell_all(bench, options, facts, outcomes)
     finally:
+        tell("removing what was made")
         subprocess.run(["rm", "-rf", "--one-file-system", "--", base], check=False)
+    return 1 if bench.broken else 0
+
+
+def tell_all(bench, options, facts, outcomes):
+    """Shows the outcomes, writes them where that is wanted, and says what was left out."""
     print()
     for line in report.show(outcomes):
         print(line)
@@ -98,12 +114,12 @@ def measured(options):
         try:
             plot.write(options.write, outcomes)
         except Failure as why:
-            bench.leave_out("plots", str(why))
+            bench.leave_out("pictures", str(why))
         print(f"\nwritten to {options.write}")
     print("\nleft out:" if bench.left_out else "\nnothing was left out")
     for line in bench.left_out:
         print(f"- {line}")
-    return 1 if bench.broken else 0
+    sys.stdout.flush()
 
 
 def prepared(options, base):
@@ -148,6 +164,11 @@ def run(bench, options):
                                 "unshare mode is for users: measured as a user only")
             places = [place for place in places if not place.is_root]
         for place in places:
+            room, free = NEEDS[group](bench.rounds), shutil.disk_usage(bench.base).free / 1e9
+            if free < room:
+                bench.leave_out(f"{', '.join(wanted)} as {place.user}",
+                                f"{free:.0f} GB are free, and it may take {room:.0f} GB")
+                continue
             tell(f"{group} as {place.user}: {', '.join(wanted)}")
             bench.user, start = place.user, time.monotonic()
             try:
