@@ -145,11 +145,31 @@ class Manifest:
         """Indexes and root, with nothing known."""
         self.write(place, work)
         base = " ".join(self.base(work))
-        return place.run(["sh", "-c", f"{base} update && {base} build --path {work}/root"], work)
+        environment = place.environment(work)
+        if not place.is_root:
+            programs = os.path.join(work, "bin")
+            os.mkdir(programs)
+            for name in ("newuidmap", "newgidmap"):
+                self.wrap(name, os.path.join(programs, name))
+            environment["PATH"] = f"{programs}:{environment['PATH']}"
+        return place.run(["sh", "-c", f"{base} update && {base} build --path {work}/root"], work,
+                         environment=environment)
+
+    @staticmethod
+    def wrap(name, path):
+        """It names its process by a descriptor, which programs before shadow 4.14 do not know: they
+        get the number."""
+        with open(path, "w") as file:
+            file.write(f'''#!/bin/sh
+case $1 in
+  fd:*) pid=$(readlink "/proc/self/fd/${{1#fd:}}"); shift; set -- "${{pid##*/}}" "$@" ;;
+esac
+exec {tools.need(name)} "$@"
+''')
+        os.chmod(path, 0o755)
 
 
 def manifest(archives, include):
-    """A manifest; archives with one base may be one entry or several, it takes both."""
     parts = [f'[[archive]]\nurl = "{uri}"\nsuites = ["{suite}"]\ncomponents = ["main"]\n'
              f'signed-by = "{KEYRING}"\n' for uri, suite in archives]
     return "\n".join(parts) + f"\n[spec]\ninclude = {json.dumps(include)}\n"

@@ -51,14 +51,17 @@ def arguments(words):
                         help=f"measure as this user only; may be repeated; root and {tools.USER}")
     parser.add_argument("--prepare", action="store_true",
                         help="install the other tools, make the user, and end")
-    parser.add_argument("--write", nargs="?", const=os.path.join(CLONE, WRITTEN), metavar="FOLDER",
-                        help=f"write the report, to {WRITTEN} of this clone if not said otherwise")
+    parser.add_argument("--write", action="store_true",
+                        help=f"write the report to {WRITTEN} of this clone")
+    parser.add_argument("--folder", metavar="FOLDER", help="write the report there")
     parser.add_argument("--list", action="store_true", help="list the rows and their targets")
     parser.add_argument("row", nargs="*", help="names of rows or groups; all")
     options = parser.parse_args(words)
     options.rows = rows.chosen(options.row)
     if options.rows is None:
         parser.error("there is no such row; --list names them")
+    if options.write and not options.folder:
+        options.folder = os.path.join(CLONE, WRITTEN)
     if options.rounds < 1:
         parser.error("at least one round is needed")
     return options
@@ -108,14 +111,14 @@ def tell_all(bench, options, facts, outcomes):
     print()
     for line in report.show(outcomes):
         print(line)
-    if options.write:
+    if options.folder:
         versions = {"debmock": bench.version, **tools.versions()}
-        report.write(options.write, facts, versions, outcomes, bench.left_out, options.rounds)
+        report.write(options.folder, facts, versions, outcomes, bench.left_out, options.rounds)
         try:
-            plot.write(options.write, outcomes)
+            plot.write(options.folder, outcomes)
         except Failure as why:
             bench.leave_out("pictures", str(why))
-        print(f"\nwritten to {options.write}")
+        print(f"\nwritten to {options.folder}")
     print("\nleft out:" if bench.left_out else "\nnothing was left out")
     for line in bench.left_out:
         print(f"- {line}")

@@ -21,6 +21,7 @@ PACKAGES = {
     "schroot": "schroot",
     "bwrap": "bubblewrap",
     "newuidmap": "uidmap",
+    "newgidmap": "uidmap",
     "setpriv": "util-linux",
     "strace": "strace",
     "tar": "tar",
