@@ -98,7 +98,7 @@ def parts(outcome):
     middle = {name: statistics.median(run.get(name, 0.0) for run in outcome.stages)
               for name in names}
     ordered = sorted(middle.items(), key=lambda pair: -pair[1])
-    return [(name, spent, trace.whose(name)) for name, spent in ordered]
+    return [(name, spent, trace.whose(name, outcome.row.group)) for name, spent in ordered]
 
 
 def where(outcome):
@@ -152,6 +152,9 @@ def markdown(facts, versions, outcomes, left_out, rounds):
     if notes:
         lines += ["## Notes\n", "\n".join(notes) + "\n"]
     lines.append("## Where the time goes\n")
+    lines.append("Of rows that missed a target. Stages are those that debmock reports, medians of "
+                 "the rounds; `indexes` holds their transfer, `unpack` of a first root the wait for "
+                 "packages that are not there yet.\n")
     lines += [where(outcome) for outcome in missed] or ["Every target that was measured is met.\n"]
     lines.append("## Left out\n")
     lines.append("\n".join(f"- {line}" for line in left_out) + "\n" if left_out

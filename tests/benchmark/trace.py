@@ -16,6 +16,8 @@ OTHERS = {
     "build": "dpkg-buildpackage",
     "fetch": "the mirror",
 }
+# Stages of the same name, in which programs inside the root work there.
+IN_BUILDS = {"resolve": "apt in the root", "unpack": "dpkg-source"}
 OURS = "debmock"
 # as in library.py
 MARK = "/debmock-bench"
@@ -50,7 +52,10 @@ def stages(path, seconds):
     return dict(own)
 
 
-def whose(stage):
+def whose(stage, group):
+    """Whose time a stage of a row of that group is."""
+    if group == "build" and stage in IN_BUILDS:
+        return IN_BUILDS[stage]
     return OTHERS.get(stage, OURS)
 
 
