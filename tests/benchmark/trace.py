@@ -43,7 +43,9 @@ def stages(path, seconds):
             elif kind == "stage_finished" and any(event["stage"] == name for name, _ in stack):
                 at = max(i for i, (name, _) in enumerate(stack) if name == event["stage"])
                 name, inner = stack.pop(at)
-                own[name] += max(0.0, event["seconds"] - inner)
+                # what is done of it natively has stages of its own
+                inside = "apply/" if any(outer == "apply" for outer, _ in stack[:at]) else ""
+                own[inside + name] += max(0.0, event["seconds"] - inner)
                 if at:
                     stack[at - 1][1] += event["seconds"]
                 else:
@@ -56,7 +58,7 @@ def whose(stage, group):
     """Whose time a stage of a row of that group is."""
     if group == "build" and stage in IN_BUILDS:
         return IN_BUILDS[stage]
-    return OTHERS.get(stage, OURS)
+    return OTHERS.get(stage.removeprefix("apply/"), OURS)
 
 
 def calls(place, words, work, more, between=None):
