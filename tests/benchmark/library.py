@@ -5,7 +5,8 @@ measured, in a process without anything else.
                                               `more`: one more `true` in that session; `other`:
                                               the command
   library.py changes CONFIG ROUNDS COPIES     `snapshot`, `rollback`, `clean` of a root with so many
-                                              copies of its /usr in it and 1 GB of changes
+                                              copies of its /usr and a large file in it, and 1 GB of
+                                              changes
   library.py eight CONFIG ROUNDS COUNT CORES  `sleep_one`, `sleep_all`, `work_one`, `work_all`: so
                                               many buildroots at once, each in a session of its own;
                                               `waits`: how often one told that it waits for another
@@ -27,6 +28,7 @@ import debmock
 # Paths that do not exist, for trace.py.
 MARK = "/debmock-bench"
 TRACED = "DEBMOCK_BENCH_TRACED" in os.environ
+FILL = "head -c 2G /dev/zero > /srv/fill"
 DIRTY = "head -c 1G /dev/zero > /var/tmp/dirty"
 SLEEP = "sleep 1"
 WORK = "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done"
@@ -83,6 +85,8 @@ def changes(config, rounds, copies):
         root.init()
         for number in range(int(copies)):
             shell(root, f"mkdir /srv/{number} && cp -a /usr /srv/{number}")
+        if int(copies):
+            shell(root, FILL)
         root.snapshot("filled")
         for number in range(int(rounds)):
             name = f"s{number}"
