@@ -105,7 +105,13 @@ def run(words, environment, folder, output=None, weigh=True):
     drainer = threading.Thread(target=drain, daemon=True)
     drainer.start()
     scales = Scales(process.pid) if weigh else None
-    _, status, usage = os.wait4(process.pid, 0)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        # somebody ends this program: nothing may go on in what is removed next
+        process.terminate()
+        process.wait(timeout=30)
+        raise
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     sample = Sample(seconds, usage.ru_utime + usage.ru_stime)
