@@ -1,0 +1,202 @@
+"""A run as a table for people and as JSON. Neither names a host."""
+
+import dataclasses
+import json
+import os
+import statistics
+
+from . import trace
+from .judge import judge, seconds, spread
+from .measure import median
+from .mirror import hidden
+
+SCHEMA = 1
+
+
+def time_of(value):
+    """Seconds for people."""
+    if value < 0.1:
+        return f"{value * 1e3:.2f} ms"
+    return f"{value:.2f} s"
+
+
+def times(samples):
+    middle, low, high = spread(seconds(samples))
+    if len(samples) == 1:
+        return time_of(middle)
+    return f"{time_of(middle)} ({time_of(low)} – {time_of(high)})"
+
+
+def megabytes(value):
+    return "" if value is None else f"{value / 1e6:.0f} MB"
+
+
+def measured(verdict):
+    """A verdict's value with its spread."""
+    what = verdict.target.what
+    if what == "memory":
+        return f"{verdict.value:.0f} MB"
+    if what == "added" or not verdict.target.against:
+        return time_of(verdict.value)
+    span = "" if verdict.low == verdict.high else f" ({verdict.low:.3g} – {verdict.high:.3g})"
+    return f"{verdict.value:.3g}{span}"
+
+
+def met(verdict):
+    if not verdict.met:
+        return "**missed**"
+    return "met, stretch too" if verdict.stretch_met else "met"
+
+
+def table(head, lines):
+    """A table of Markdown."""
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def ratios(outcomes):
+    """The main table: a line for each target and each tool without one."""
+    lines = []
+    for outcome in outcomes:
+        ours = outcome.series.get(outcome.row.ours)
+        said = times(ours) if ours else "not measured"
+        verdicts, judged = judge(outcome), set()
+        for verdict in verdicts:
+            judged.add(verdict.target.against)
+            theirs = outcome.series.get(verdict.target.against)
+            beside = f", {verdict.beside}" if verdict.beside else ""
+            lines.append([outcome.row.title, outcome.user, said,
+                          verdict.target.against or "", times(theirs) if theirs else "",
+                          measured(verdict) + beside, verdict.target.said(), met(verdict)])
+        for name, samples in outcome.series.items():
+            if name != outcome.row.ours and name not in judged and ours:
+                ratio = statistics.median(seconds(ours)) / statistics.median(seconds(samples))
+                lines.append([outcome.row.title, outcome.user, said, name, times(samples),
+                              f"{ratio:.3g}", "", ""])
+        if not verdicts and len(outcome.series) < 2:
+            lines.append([outcome.row.title, outcome.user, said, "", "", "", "", "no comparison"])
+    return lines
+
+
+def weights(outcomes):
+    """Peak memory and disk by row and tool."""
+    lines = []
+    for outcome in outcomes:
+        for name, samples in outcome.series.items():
+            memory, own = median(samples, "memory"), median(samples, "own_memory")
+            disk = median(samples, "disk")
+            if memory is None and disk is None:
+                continue
+            lines.append([outcome.row.title, outcome.user, name, megabytes(memory),
+                          megabytes(own), megabytes(disk)])
+    return lines
+
+
+def parts(outcome):
+    """Where the time of a row went: [(part, median seconds, whose)], the longest first."""
+    names = {name for run in outcome.stages for name in run}
+    middle = {name: statistics.median(run.get(name, 0.0) for run in outcome.stages)
+              for name in names}
+    ordered = sorted(middle.items(), key=lambda pair: -pair[1])
+    return [(name, spent, trace.whose(name, outcome.row.group)) for name, spent in ordered]
+
+
+def where(outcome):
+    """The section of a row that missed a target."""
+    lines = [f"### {outcome.row.title}, {outcome.user}\n"]
+    found = parts(outcome)
+    if found:
+        total = sum(spent for _, spent, _ in found) or 1.0
+        shares = {}
+        for _, spent, owner in found:
+            shares[owner] = shares.get(owner, 0.0) + spent
+        said = ", ".join(f"{owner} {spent / total:.0%} ({time_of(spent)})"
+                         for owner, spent in sorted(shares.items(), key=lambda p: -p[1]))
+        lines.append(f"{said}.\n")
+        lines.append(table(["stage", "time", "share", "whose"],
+                           [[name, time_of(spent), f"{spent / total:.0%}", owner]
+                            for name, spent, owner in found if spent / total >= 0.005]))
+    if outcome.calls:
+        lines.append("System calls that take most of a traced run, without those that wait for "
+                     "another process:\n")
+        lines.append(table(["call", "count", "time"],
+                           [[name, str(count), time_of(spent)]
+                            for name, count, spent in outcome.calls]))
+    if not found and not outcome.calls:
+        lines.append("There is no trace of this row.\n")
+    return "\n".join(lines)
+
+
+def markdown(facts, versions, outcomes, left_out, rounds):
+    """The whole report."""
+    missed = [outcome for outcome in outcomes if any(not v.met for v in judge(outcome))]
+    lines = ["# Benchmarks\n",
+             "Written by `tests/bench --write`. Tools take turns in each round, another one first "
+             "each time; times are medians, with the smallest and the largest, or with the quartiles of ten and more; a ratio is the "
+             "median of the rounds' ratios. Times say something about this machine only.\n",
+             "![ratios](ratios.svg)\n", "![times](times.svg)\n",
+             "## Machine\n", table(["what", "value"], [[k, str(v)] for k, v in facts.items()]),
+             table(["tool", "version"], [[k, v] for k, v in versions.items()]),
+             f"Rounds: {rounds}; rows of milliseconds have more of them.\n",
+             "## Time\n",
+             table(["what", "as", "debmock", "other", "its time", "ratio or value", "target", ""],
+                   ratios(outcomes)),
+             "## Memory and disk\n",
+             "Memory is the highest sum over the process tree of what each process uses, shared "
+             "pages divided among those that share them, sampled five times a second; a run "
+             "between two samples is missed. Own: processes of debmock, the rest are programs "
+             "inside roots. Disk is what was allocated.\n",
+             table(["what", "as", "tool", "memory", "own", "disk"], weights(outcomes))]
+    notes = dict.fromkeys(f"- {outcome.row.title}: {note}"
+                          for outcome in outcomes for note in outcome.notes)
+    if notes:
+        lines += ["## Notes\n", "\n".join(notes) + "\n"]
+    lines.append("## Where the time goes\n")
+    lines.append("Of rows that missed a target. Stages are those that debmock reports, medians of "
+                 "the rounds; `indexes` holds their transfer, `unpack` of a first root the wait for "
+                 "packages that are not there yet.\n")
+    lines += [where(outcome) for outcome in missed] or ["Every target that was measured is met.\n"]
+    lines.append("## Left out\n")
+    lines.append("\n".join(f"- {line}" for line in left_out) + "\n" if left_out
+                 else "Nothing was left out.\n")
+    return hidden("\n".join(lines))
+
+
+def values(facts, versions, outcomes, left_out, rounds):
+    """The run as JSON."""
+    rows = []
+    for outcome in outcomes:
+        rows.append({
+            "row": outcome.row.name, "title": outcome.row.title, "user": outcome.user,
+            "ours": outcome.row.ours,
+            "samples": {name: [dataclasses.asdict(sample) for sample in samples]
+                        for name, samples in outcome.series.items()},
+            "targets": [{"limit": verdict.target.limit, "against": verdict.target.against,
+                         "stretch": verdict.target.stretch, "seconds": verdict.target.seconds,
+                         "what": verdict.target.what, "value": verdict.value, "low": verdict.low,
+                         "high": verdict.high, "met": verdict.met,
+                         "stretch_met": verdict.stretch_met} for verdict in judge(outcome)],
+            "stages": [{"stage": name, "seconds": spent, "whose": owner}
+                       for name, spent, owner in parts(outcome)],
+            "calls": [{"call": name, "count": count, "seconds": spent}
+                      for name, count, spent in outcome.calls],
+            "notes": outcome.notes,
+        })
+    told = {"schema": SCHEMA, "machine": facts, "versions": versions, "rounds": rounds,
+            "rows": rows, "left_out": left_out}
+    return hidden(json.dumps(told, indent=1, ensure_ascii=False)) + "\n"
+
+
+def write(folder, facts, versions, outcomes, left_out, rounds):
+    os.makedirs(folder, exist_ok=True)
+    for name, form in (("results.md", markdown), ("results.json", values)):
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(form(facts, versions, outcomes, left_out, rounds))
+
+
+def show(outcomes):
+    """Lines for the terminal."""
+    for title, user, ours, other, theirs, ratio, target, verdict in ratios(outcomes):
+        against = f"; {other} {theirs}" if other else ""
+        aim = f"; target {target}: {verdict.strip('*')}" if target else ""
+        yield f"{title}, {user}: {ours}{against}; {ratio}{aim}"
