@@ -23,6 +23,12 @@ const VARYING: &[(&str, &str)] = &[
     ("var/cache/ldconfig/aux-cache", "has the times of files"),
     ("var/lib/dpkg/status-old", "what dpkg had before its last write"),
     ("var/log/", "what was done when"),
+    ("etc/bind/rndc.key", "random"),
+    ("etc/aliases.db", "has the number of its inode"),
+    ("etc/ldap/slapd.d/", "has times and random numbers"),
+    ("var/lib/ldap/", "has times and random numbers"),
+    ("var/lib/mysql/", "has times and random numbers"),
+    ("usr/share/info/dir.old", "what install-info had before its last write"),
 ];
 
 /// Fails unless `packages` make the same of a root as `apt-get install` makes of another one; only

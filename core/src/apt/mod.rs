@@ -44,7 +44,8 @@ use std::sync::OnceLock;
 
 /// What the operations of this room work with, besides an open session.
 ///
-/// A session must not be used for two operations of this room at once: dpkg locks its database.
+/// Threads that share a session take turns ([`Session::package_turn`]): whoever calls
+/// [`Apt::resolve`] and [`Apt::apply`] by itself holds one around both.
 pub struct Apt<'a> {
     session: &'a Session,
     archive: &'a ArchiveState,
@@ -181,6 +182,7 @@ impl<'a> Apt<'a> {
     /// # Errors
     /// As [`Apt::install`].
     pub fn carry_out(&self, task: &Task, scope: &Scope) -> Result<Plan> {
+        let _turn = self.session.package_turn(scope)?;
         let plan = scope.stage("resolve", task.words(), || self.resolve(task, scope))?;
         if plan.is_empty() && !plan.must_run() {
             return Ok(plan);

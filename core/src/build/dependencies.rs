@@ -36,6 +36,7 @@ pub fn install_dependencies(
         .parallel(workshop.parallel)
         .remember_in(workshop.plans);
     let task = Task::Dependencies(BuildDependencies::of(&source.control, &dependencies)?);
+    let _turn = session.package_turn(scope)?;
     let plan = scope.stage("resolve", task.words(), || apt.resolve(&task, scope))?;
     furnish(&plan, workshop, log, &Stages::default(), scope)?;
     Ok(plan)

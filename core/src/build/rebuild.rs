@@ -232,6 +232,7 @@ impl Rebuild {
             .parallel(workshop.parallel)
             .remember_in(workshop.plans);
         let task = Task::Dependencies(dependencies);
+        let _turn = session.package_turn(scope)?;
         let plan =
             self.stages.stage(scope, "resolve", task.words(), || apt.resolve(&task, scope))?;
         let furnished = furnisher::furnish(&plan, workshop, &self.root_log, &self.stages, scope)?;
