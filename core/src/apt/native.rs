@@ -104,7 +104,7 @@ impl Apt<'_> {
     }
 }
 
-fn panicked() -> Error {
+pub(super) fn panicked() -> Error {
     Error::new(ErrorKind::Unexpected, "debmock panicked; this is a bug of debmock")
 }
 

@@ -34,6 +34,8 @@ pub struct Workshop<'a> {
     /// Where it is remembered what apt chose. Only for a root that nobody has changed: apt itself
     /// may be changed in others.
     pub plans: Option<&'a Path>,
+    /// What apt made of index files before, in roots on the same layers.
+    pub caches: Option<&'a Path>,
     /// Who can open the root anew with packages in it; only for a root that nobody has changed and
     /// that this build alone has open.
     pub furnisher: Option<&'a dyn Furnisher>,
@@ -230,7 +232,8 @@ impl Rebuild {
         let Workshop { session, archive, debs, transport, .. } = *workshop;
         let apt = Apt::new(session, archive, debs, transport, &self.root_log)
             .parallel(workshop.parallel)
-            .remember_in(workshop.plans);
+            .remember_in(workshop.plans)
+            .caches_in(workshop.caches);
         let task = Task::Dependencies(dependencies);
         let plan =
             self.stages.stage(scope, "resolve", task.words(), || apt.resolve(&task, scope))?;
