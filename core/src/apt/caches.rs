@@ -6,8 +6,8 @@
 //! read-only.
 //!
 //! apt believes what is in that file. So it is kept for each stack of layers apart, is taken only
-//! from a root on these layers that nobody has changed, and is lent only to roots on the same
-//! layers: it never carries anything from a root to one that does not hold the same apt already.
+//! from a root on these layers that nobody has changed, and is lent only to roots that stand on
+//! these layers: it never carries anything from a root to one that does not hold it already.
 //!
 //! ```text
 //! lists/v1/plans/LAYER/apt-KEY/srcpkgcache.bin
@@ -50,17 +50,22 @@ impl Cache {
     /// That for a call of apt: one that is there, or one that may be made in this root. If there
     /// is neither, apt does as it likes.
     pub(super) fn of(apt: &Apt<'_>) -> Option<Self> {
-        let stack = apt.caches.as_ref()?;
-        let layer = stack.file_name()?.to_str()?;
-        let name = format!("{PREFIX}{}", key(apt).ok()?);
-        let folder = stack.join(&name);
-        let there = folder.join(FILE).is_file();
-        if there {
+        let key = key(apt).ok()?;
+        let of = |stack: &Path| {
+            let layer = stack.file_name()?.to_str()?;
+            let name = format!("{PREFIX}{key}");
+            let path = format!("{FOLDERS_OF_PLANS}/{layer}/{name}");
+            let folder = stack.join(name);
+            let there = folder.join(FILE).is_file();
+            Some(Cache { folder, path, there })
+        };
+        // What was made on fewer of the layers was made by an apt that is in this root, too.
+        if let Some(cache) = apt.caches.iter().filter_map(|s| of(s)).find(|one| one.there) {
             // It was used now. Only its place among the others depends on it.
-            let _ = File::open(&folder).and_then(|f| f.set_modified(SystemTime::now()));
+            let _ = File::open(&cache.folder).and_then(|f| f.set_modified(SystemTime::now()));
+            return Some(cache);
         }
-        let path = format!("{FOLDERS_OF_PLANS}/{layer}/{name}");
-        (there || apt.plans.is_some()).then_some(Cache { folder, path, there })
+        apt.caches.first().filter(|_| apt.plans.is_some()).and_then(|stack| of(stack))
     }
 
     /// The directory with the cache, if it is there.

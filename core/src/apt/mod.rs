@@ -58,7 +58,7 @@ pub struct Apt<'a> {
     packages: OnceLock<Packages>,
     source_date_epoch: Option<u64>,
     plans: Option<PathBuf>,
-    caches: Option<PathBuf>,
+    caches: Vec<PathBuf>,
 }
 
 impl<'a> Apt<'a> {
@@ -82,7 +82,7 @@ impl<'a> Apt<'a> {
             packages,
             source_date_epoch: None,
             plans: None,
-            caches: None,
+            caches: Vec::new(),
         }
     }
 
@@ -108,12 +108,12 @@ impl<'a> Apt<'a> {
         self
     }
 
-    /// Lets apt use what it has made of the index files before in roots on the same layers, below
-    /// this directory of the host. What it makes of them now is kept there if
-    /// [`Apt::remember_in`] says that nobody has changed the root.
+    /// Lets apt use what it has made of the index files before, below one of these directories of
+    /// the host: one for each layer that the root stands on, topmost first. What it makes of them
+    /// now is kept in the first if [`Apt::remember_in`] says that nobody has changed the root.
     #[must_use]
-    pub fn caches_in(mut self, caches: Option<&Path>) -> Self {
-        self.caches = caches.map(Path::to_owned);
+    pub fn caches_in(mut self, caches: &[PathBuf]) -> Self {
+        self.caches = caches.to_vec();
         self
     }
 

@@ -62,7 +62,7 @@ pub(super) struct Ready<'a> {
     apt: &'a Apt<'a>,
     cache: Option<Cache>,
     /// What is mounted.
-    _attached: Vec<Attached<'a>>,
+    attached: Vec<Attached<'a>>,
 }
 
 /// Lays out what apt needs.
@@ -70,11 +70,22 @@ pub(super) fn prepare<'a>(apt: &'a Apt<'a>, scope: &Scope) -> Result<Ready<'a>> 
     scope.check()?;
     let session = apt.session;
     session.remove(FOLDER)?;
-    let cache = Cache::of(apt);
+    let folder = format!("{FOLDER}/cache");
+    let mut cache = Cache::of(apt);
+    let mut attached = Vec::new();
+    match cache.as_ref().map(Cache::place) {
+        None => {}
+        Some(None) => session.make_directory(&folder, 0o755, (0, 0))?,
+        Some(Some(place)) => match session.attach(place, &folder) {
+            Ok(mount) => attached.push(mount),
+            // Somebody has removed it this moment.
+            Err(_) => cache = None,
+        },
+    }
     let mut settings = SETTINGS.to_owned();
     if cache.is_some() {
         // One is enough: it would make the other of it and write that each time.
-        let own = format!("Dir::Cache::srcpkgcache \"{FOLDER}/cache/{FILE}\";\n");
+        let own = format!("Dir::Cache::srcpkgcache \"{folder}/{FILE}\";\n");
         settings += &(own + "Dir::Cache::pkgcache \"\";\n");
     }
     session.write_text(&format!("{FOLDER}/apt.conf"), settings.as_bytes(), 0o644)?;
@@ -82,14 +93,8 @@ pub(super) fn prepare<'a>(apt: &'a Apt<'a>, scope: &Scope) -> Result<Ready<'a>> 
     session.write_text(&format!("{FOLDER}/sources.list"), sources.as_bytes(), 0o644)?;
     session.make_directory(&format!("{FOLDER}/archives/partial"), 0o755, (0, 0))?;
     let place = Place { area: Area::Lists, path: apt.archive.digest.to_string() };
-    let mut attached = vec![session.attach(place, "/var/lib/apt/lists")?];
-    let folder = format!("{FOLDER}/cache");
-    match cache.as_ref().map(Cache::place) {
-        None => {}
-        Some(Some(place)) => attached.push(session.attach(place, &folder)?),
-        Some(None) => session.make_directory(&folder, 0o755, (0, 0))?,
-    }
-    Ok(Ready { apt, cache, _attached: attached })
+    attached.push(session.attach(place, "/var/lib/apt/lists")?);
+    Ok(Ready { apt, cache, attached })
 }
 
 impl<'a> Ready<'a> {
@@ -173,6 +178,8 @@ pub(super) fn damaged(error: Error) -> Error {
 
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
+        // What is mounted in the directory would keep it there.
+        self.attached.clear();
         // A session that has ended has nothing left to take away.
         let _ = self.apt.session.remove(FOLDER);
     }

@@ -148,7 +148,7 @@ impl Buildroot {
         let apt = Apt::new(session, state, archives.debs(), archives.transport(), &log)
             .parallel(self.config.network.parallel)
             .source_date_epoch(self.config.source_date_epoch)
-            .caches_in(self.apt_caches()?.as_deref());
+            .caches_in(&self.apt_caches()?);
         let done = work(&apt)?;
         self.keep_limits(scope);
         Ok(done)
@@ -176,13 +176,16 @@ impl Buildroot {
     /// apt, which is not asked to speak for this one: that of a snapshot is nobody else's.
     fn plans(&self) -> Result<Option<PathBuf>> {
         let whole = self.base()?.is_some_and(|base| base.has_only_layers());
-        Ok(self.apt_caches()?.filter(|_| whole))
+        Ok(self.apt_caches()?.into_iter().next().filter(|_| whole))
     }
 
-    /// Where it is kept what apt made of index files in roots on the layers of this one.
-    fn apt_caches(&self) -> Result<Option<PathBuf>> {
+    /// Where it is kept what apt said and made of index files in roots on the layers of this one,
+    /// on all of them, and on fewer and fewer.
+    fn apt_caches(&self) -> Result<Vec<PathBuf>> {
         let folder = self.zone.places().cache.join("lists/v1").join(apt::FOLDERS_OF_PLANS);
-        Ok(self.base()?.and_then(|base| base.layers().next().map(|layer| folder.join(layer))))
+        let base = self.base()?;
+        let layers = base.iter().flat_map(|base| base.layers());
+        Ok(layers.map(|layer| folder.join(layer)).collect())
     }
 
     fn workshop<'a>(
@@ -199,7 +202,7 @@ impl Buildroot {
             debs: archives.debs(),
             sources: &shelves.sources,
             plans: shelves.plans.as_deref(),
-            caches: shelves.caches.as_deref(),
+            caches: &shelves.caches,
             furnisher: None,
             transport: archives.transport(),
             config: &self.config.build,
@@ -216,5 +219,5 @@ struct Shelves {
     /// What apt answered before, for a root without changes.
     plans: Option<PathBuf>,
     /// What apt made of index files, for roots on the same layers.
-    caches: Option<PathBuf>,
+    caches: Vec<PathBuf>,
 }
