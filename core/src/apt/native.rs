@@ -107,7 +107,7 @@ impl Apt<'_> {
     }
 }
 
-fn panicked() -> Error {
+pub(super) fn panicked() -> Error {
     Error::new(ErrorKind::Unexpected, "debmock panicked; this is a bug of debmock")
 }
 
