@@ -7,8 +7,9 @@
 //! When the host's socket closes, the host process dies (a forked child of it may still hold the
 //! socket) or the helper dies, it ends, and with it the whole pid namespace.
 
+use crate::apply;
 use crate::protocol::{
-    Bytes, Command, Control, Doing, Exit, Failure, Mode, Open, Reply, Run, decode, encode,
+    Bytes, Command, Control, Doing, Exit, Failure, Job, Mode, Open, Reply, Run, decode, encode,
 };
 use crate::sandbox::command::{Launch, launch};
 use crate::sandbox::floor::Floor;
@@ -64,6 +65,8 @@ struct Running {
     is_command: bool,
     /// Whether it may fill the disk.
     writes: bool,
+    /// It sees by itself that its caller is gone, and leaves things in order.
+    tidies: bool,
 }
 
 struct Keeper {
@@ -137,6 +140,11 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
     mounts::pivot(&root)?;
     mounts::enter(&bare)?;
     inherited.binds.clear();
+    if apply::is_left(bare.as_fd())
+        && let Err(failure) = work::recover(&bare)
+    {
+        warnings.push(format!("what an interrupted installation left stays: {failure}"));
+    }
     let opened = Reply::Opened { session: inherited.number, warnings };
     answer(&inherited.replies, &opened);
     let (running, attached) = (Vec::new(), Vec::new());
@@ -267,7 +275,7 @@ impl Keeper {
         let replies = descriptors.remove(0);
         let outcome = decode::<Command>(&bytes).and_then(|command| match command {
             Command::Run(run) => {
-                self.start(&run, &descriptors, &replies).map(|pid| Some((pid, true, true)))
+                self.start(&run, &descriptors, &replies).map(|pid| Some((pid, true, true, false)))
             }
             Command::Job(job) => {
                 let around = work::Surroundings {
@@ -277,9 +285,9 @@ impl Keeper {
                     mode: self.inherited.mode,
                     linux32: self.inherited.linux32,
                 };
-                let writes = job.writes();
+                let (writes, tidies) = (job.writes(), matches!(*job, Job::Apply));
                 work::start(&job, descriptors, &replies, &around)
-                    .map(|pid| Some((pid, false, writes)))
+                    .map(|pid| Some((pid, false, writes, tidies)))
             }
             Command::Detach { target } => {
                 let found = self.attached.iter().rposition(|(known, _)| *known == target);
@@ -290,8 +298,8 @@ impl Keeper {
             }
         });
         match outcome {
-            Ok(Some((pid, is_command, writes))) => {
-                self.running.push(Running { pid, replies, is_command, writes });
+            Ok(Some((pid, is_command, writes, tidies))) => {
+                self.running.push(Running { pid, replies, is_command, writes, tidies });
             }
             Ok(None) => {}
             Err(failure) => answer(&replies, &Reply::Failed(failure)),
@@ -321,7 +329,9 @@ impl Keeper {
         let Some(running) = self.running.get(index) else { return };
         let pid = running.pid;
         if !running.is_command {
-            signal(pid, libc::SIGKILL);
+            if !running.tidies {
+                signal(pid, libc::SIGKILL);
+            }
             self.running.swap_remove(index);
             return;
         }

@@ -1,8 +1,15 @@
 //! Packages that come new into a root, on the tiny distribution: unpacked natively where the
 //! result is that of apt and dpkg, and left to them where it might not be.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use debmock::ErrorKind;
+use debmock::buildroot::{Access, Run};
+use debmock::event::What;
+use debmock::operation::{self, CancelToken, Scope};
+use debmock_tests::area::nothing_within;
 use debmock_tests::deb::Deb;
 use debmock_tests::install::{LEFT, NATIVE, assert_same_as_apt};
 use debmock_tests::machine::{Skip, run};
@@ -106,6 +113,12 @@ fn what_may_differ_is_left_to_apt_and_dpkg() {
         "mkdir -p /etc/dpkg/dpkg.cfg.d && echo path-exclude=/opt/* > /etc/dpkg/dpkg.cfg.d/x",
     );
     assert!(same("config", &["stray"]).contains(LEFT));
+    prepare("own", "echo path-exclude=/opt/* > /root/.dpkg.cfg");
+    assert!(same("own", &["stray"]).contains(LEFT));
+    prepare("folder", "dpkg-statoverride --add root root 0700 /usr/share/late");
+    assert!(same("folder", &["links"]).contains(LEFT));
+    prepare("link", "mkdir -p /usr/share/links && ln -s one /usr/share/links/three");
+    assert!(same("link", &["links"]).contains(LEFT));
     assert!(same("replaced", &["first", "second"]).contains(LEFT));
     // what belongs to a package that is there, and which the new one replaces
     for root in ["owned-ours", "owned-apt"] {
@@ -122,7 +135,7 @@ fn a_script_that_fails_is_a_failed_package() {
             .deb(deb("fails").script("postinst", "#!/bin/sh\necho no way\nexit 3\n").build())
     ));
     let went = said(rig.program(&["install", "fails"]));
-    assert_eq!(went.code, Some(debmock::ErrorKind::Package.exit_code().into()), "{}", went.text);
+    assert_eq!(went.code, Some(ErrorKind::Package.exit_code().into()), "{}", went.text);
     for words in ["no way", "dpkg: error", "status 3"] {
         assert!(went.text.contains(words), "{words:?} is missing:\n{}", went.text);
     }
@@ -140,10 +153,15 @@ fn nothing_stays_of_packages_that_dpkg_does_not_know() {
                     .build()
             )
             .deb(deb("needs").field("Pre-Depends", "fails").file("/opt/needs", 0o644, "x").build())
-            .deb(deb("good").file("/opt/good", 0o644, "x").build())
+            .deb(
+                deb("good")
+                    .file("/opt/good", 0o644, "x")
+                    .script("preinst", "#!/bin/sh\nexit 0\n")
+                    .build()
+            )
     ));
     let went = said(rig.program(&["install", "needs"]));
-    assert_eq!(went.code, Some(debmock::ErrorKind::Package.exit_code().into()), "{}", went.text);
+    assert_eq!(went.code, Some(ErrorKind::Package.exit_code().into()), "{}", went.text);
     for words in ["no way", "preinst install", "fails", "status 4"] {
         assert!(went.text.contains(words), "{words:?} is missing:\n{}", went.text);
     }
@@ -155,4 +173,96 @@ fn nothing_stays_of_packages_that_dpkg_does_not_know() {
     assert!(log.contains(NATIVE) && !log.contains(LEFT), "{log}");
     run(&mut rig.program(&["chroot", "--", "cat", "/opt/good"]));
     rig.assert_nothing_lost();
+}
+
+/// One whose script never ends, after one that is configured, and before one whose turn never comes.
+fn endless() -> Result<Rig, Skip> {
+    let archive = tiny_archive()?
+        .deb(deb("before").file("/opt/before", 0o644, "x").build())
+        .deb(
+            deb("endless")
+                .field("Pre-Depends", "before")
+                .file("/opt/endless/there", 0o644, "x")
+                .conffile("/etc/endless/conf", "x\n")
+                .script("preinst", "#!/bin/sh\necho endless begins\nsleep 4711\n")
+                .build(),
+        )
+        .deb(deb("after").field("Pre-Depends", "endless").file("/opt/after", 0o644, "x").build());
+    Rig::new(&archive)
+}
+
+/// What an installation left that was ended in the middle, or runs still.
+const LEFT_OVER: &str = "ls -d /opt/endless /opt/after /etc/endless /var/lib/dpkg/tmp.ci \
+    /var/lib/dpkg/debmock-* /var/lib/dpkg/info/endless.* /var/lib/dpkg/info/after.* 2>/dev/null; \
+    dpkg-query -W -f '${Package} ${Status}\\n' endless after 2>/dev/null; \
+    grep -l -z 4711 /proc/[1-9]*/cmdline | grep -v $$";
+
+#[test]
+fn who_is_killed_while_packages_come_leaves_nothing_of_them() {
+    let rig = or_skip!(endless());
+    said(rig.program(&["install", "before"])).assert_success();
+    let mut child = rig.program(&["-v", "install", "after"]);
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("endless begins")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    nothing_within(Duration::from_secs(5), || rig.area.leftovers());
+    assert_eq!(said(rig.program(&["-q", "chroot", "--", "sh", "-c", LEFT_OVER])).text, "");
+    let seen = "cat /opt/before; dpkg --audit";
+    assert_eq!(said(rig.program(&["-q", "chroot", "--", "sh", "-c", seen])).text, "x");
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn an_installation_that_is_cancelled_leaves_the_session_as_it_was() {
+    let rig = or_skip!(endless());
+    rig.init().result.unwrap();
+    let root = rig.buildroot().unwrap();
+    let session = root.session(Access::default(), &Scope::quiet()).unwrap();
+    let token = CancelToken::new();
+    let cancel = token.clone();
+    let error = operation::run(
+        token,
+        |event| {
+            if let What::LogLine { text, .. } = &event.what
+                && text.contains("endless begins")
+            {
+                cancel.cancel();
+            }
+        },
+        |scope| root.install(&["after".to_owned()], scope),
+    )
+    .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+    let look = Run::new(["sh", "-c", LEFT_OVER]);
+    let (_, output) = session.output(&look, 1000, &Scope::quiet()).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output), "");
+    // and the next one works
+    root.install(&["before".to_owned()], &Scope::quiet()).unwrap();
+    let audit = Run::new(["sh", "-c", "cat /opt/before; dpkg --audit"]);
+    let (_, output) = session.output(&audit, 1000, &Scope::quiet()).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output), "x");
+}
+
+#[test]
+fn threads_of_one_session_install_one_after_the_other() {
+    let rig = or_skip!(rig());
+    rig.init().result.unwrap();
+    let root = rig.buildroot().unwrap();
+    let session = root.session(Access::default(), &Scope::quiet()).unwrap();
+    let names = ["conf", "links", "early", "uneven", "first", "stray"];
+    std::thread::scope(|threads| {
+        let all = names.map(|name| {
+            let root = &root;
+            threads.spawn(move || root.install(&[name.to_owned()], &Scope::quiet()))
+        });
+        for one in all {
+            one.join().unwrap().unwrap();
+        }
+    });
+    let query = [&["dpkg-query", "-W", "-f", "${Package} ${Status}\\n"][..], &names].concat();
+    let (_, output) = session.output(&Run::new(query), 4000, &Scope::quiet()).unwrap();
+    let text = String::from_utf8_lossy(&output);
+    assert_eq!(text.matches("install ok installed").count(), names.len(), "{text}");
 }

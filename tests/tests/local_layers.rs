@@ -91,6 +91,37 @@ fn the_same_packages_are_installed_once_for_every_source() {
     rig.assert_nothing_lost();
 }
 
+/// apt's own caches of index files in the store: path and inode.
+fn apt_caches(rig: &Rig) -> Vec<(PathBuf, u64)> {
+    let layers = fs::read_dir(rig.area.cache().join("lists/v1/plans")).unwrap().flatten();
+    let answers = layers.flat_map(|layer| fs::read_dir(layer.path()).unwrap().flatten());
+    let files = answers.map(|entry| entry.path().join("srcpkgcache.bin"));
+    files.filter_map(|path| fs::metadata(&path).ok().map(|meta| (path, meta.ino()))).collect()
+}
+
+#[test]
+fn what_apt_makes_of_the_indexes_is_made_once_and_lent() {
+    let rig = or_skip!(rig());
+    dependencies(&rig, "a", "one");
+    let first = apt_caches(&rig);
+    assert_eq!(first.len(), 1, "{first:?}");
+    // Other packages, another root, and one that stands on more than the cache was made on.
+    dependencies(&rig, "b", "apart");
+    said(rig.program(&["--uniqueext", "a", "install", "right"])).assert_success();
+    assert_eq!(apt_caches(&rig), first);
+    let left = "ls -d /run/debmock-apt /var/cache/apt/*.bin; cat /opt/right";
+    assert_eq!(inside(&rig, "a", &format!("({left}) 2>/dev/null")).text, "right");
+    // One that is damaged helps nobody, and harms nobody.
+    fs::write(&first[0].0, "damaged").unwrap();
+    dependencies(&rig, "c", "other");
+    said(rig.program(&["--uniqueext", "b", "install", "left"])).assert_success();
+    assert_eq!(inside(&rig, "b", "cat /opt/left").text, "left");
+    // Another state of the index files has another one; a changed root is asked for none.
+    fs::remove_file(&first[0].0).unwrap();
+    said(rig.program(&["--uniqueext", "b", "remove", "left"])).assert_success();
+    assert_eq!(apt_caches(&rig), []);
+}
+
 #[test]
 fn who_needs_a_layer_that_is_being_made_waits_for_it() {
     let rig = or_skip!(rig());

@@ -10,6 +10,7 @@ use crate::operation::Scope;
 use crate::store::debs::archive_name;
 use debmock_helper::protocol::{Area, Place};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 const NO_MODES: &[u8] = b" - SetupAPTPartialDirectory (30: Read-only file system)";
 
@@ -30,9 +31,10 @@ impl Apt<'_> {
     /// [`ErrorKind::Package`] with dpkg's last words if a package cannot be installed;
     /// [`ErrorKind::Store`] if a file of the store is damaged.
     pub fn apply(&self, plan: &Plan, scope: &Scope) -> Result<()> {
+        let progress = Mutex::new(Progress::new(plan, scope));
         if let Some(order) = &plan.order {
             self.log.line(scope, "Unpacking without apt and dpkg, configuring with dpkg")?;
-            match self.apply_natively(plan, order, scope)? {
+            match self.apply_natively(plan, order, &progress, scope)? {
                 None => return self.confirm(plan),
                 Some(why) => self.log.line(scope, format!("Left to apt and dpkg: {why}"))?,
             }
@@ -44,7 +46,7 @@ impl Apt<'_> {
         };
         let ready = setup::prepare(self, scope)?;
         let archives = ready.archives(set.place())?;
-        let mut progress = Progress::new(plan, scope);
+        let mut progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
         // With this a simulation would complain about files that nobody has fetched for it.
         let offline = (!is_simulation(&arguments)).then(|| "--no-download".to_owned());
         let arguments_offline: Vec<_> = offline.into_iter().chain(arguments.clone()).collect();

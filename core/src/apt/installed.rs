@@ -71,7 +71,9 @@ impl Installed {
     /// Whether exactly this is installed.
     pub fn has(&self, name: &str, version: &str, architecture: &str) -> bool {
         let key = (name.to_owned(), architecture.to_owned());
-        self.0.get(&key).is_some_and(|package| package.version == version)
+        // dpkg writes no epoch that is zero (`deb-version(7)`).
+        let plain = |version: &'_ str| version.strip_prefix("0:").unwrap_or(version).to_owned();
+        self.0.get(&key).is_some_and(|package| plain(&package.version) == plain(version))
     }
 
     /// Whether `name` is installed in a version before `version`, or not at all.

@@ -10,10 +10,12 @@
 //!
 //! What apt needs to know comes from a directory that exists only during a call
 //! ([`setup`]). Nothing of it stays in the root but what apt and dpkg write about installed
-//! packages, and apt's two binary caches in `/var/cache/apt`, which make later calls faster and
-//! are removed wherever a root becomes a layer or is exported.
+//! packages, and, where nobody has made one for this root yet ([`caches`]), apt's two binary
+//! caches in `/var/cache/apt`, which make later calls faster and are removed wherever a root
+//! becomes a layer or is exported.
 
 mod apply;
+mod caches;
 mod command;
 mod depends;
 mod failure;
@@ -27,6 +29,7 @@ mod setup;
 
 pub use depends::{BuildDependencies, DUMMY, DependencyOptions};
 pub use installed::{Installed, InstalledPackage};
+pub(crate) use memory::FOLDERS_OF_PLANS;
 pub use order::Order;
 pub use plan::{Plan, Planned, Removal, Task};
 pub(crate) use setup::broken;
@@ -44,7 +47,8 @@ use std::sync::OnceLock;
 
 /// What the operations of this room work with, besides an open session.
 ///
-/// A session must not be used for two operations of this room at once: dpkg locks its database.
+/// Threads that share a session take turns ([`Session::package_turn`]): whoever calls
+/// [`Apt::resolve`] and [`Apt::apply`] by itself holds one around both.
 pub struct Apt<'a> {
     session: &'a Session,
     archive: &'a ArchiveState,
@@ -55,6 +59,7 @@ pub struct Apt<'a> {
     packages: OnceLock<Packages>,
     source_date_epoch: Option<u64>,
     plans: Option<PathBuf>,
+    caches: Vec<PathBuf>,
 }
 
 impl<'a> Apt<'a> {
@@ -78,6 +83,7 @@ impl<'a> Apt<'a> {
             packages,
             source_date_epoch: None,
             plans: None,
+            caches: Vec::new(),
         }
     }
 
@@ -100,6 +106,15 @@ impl<'a> Apt<'a> {
     #[must_use]
     pub fn remember_in(mut self, plans: Option<&Path>) -> Self {
         self.plans = plans.map(Path::to_owned);
+        self
+    }
+
+    /// Lets apt use what it has made of the index files before, below one of these directories of
+    /// the host: one for each layer that the root stands on, topmost first. What it makes of them
+    /// now is kept in the first if [`Apt::remember_in`] says that nobody has changed the root.
+    #[must_use]
+    pub fn caches_in(mut self, caches: &[PathBuf]) -> Self {
+        self.caches = caches.to_vec();
         self
     }
 
@@ -181,6 +196,7 @@ impl<'a> Apt<'a> {
     /// # Errors
     /// As [`Apt::install`].
     pub fn carry_out(&self, task: &Task, scope: &Scope) -> Result<Plan> {
+        let _turn = self.session.package_turn(scope)?;
         let plan = scope.stage("resolve", task.words(), || self.resolve(task, scope))?;
         if plan.is_empty() && !plan.must_run() {
             return Ok(plan);

@@ -19,7 +19,10 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long taking back may last before nobody waits for it any more.
+const LONGEST_END: Duration = Duration::from_secs(30);
 
 impl Apt<'_> {
     /// Carries out `plan` in this order. The reason, if dpkg has to do all of it.
@@ -27,6 +30,7 @@ impl Apt<'_> {
         &self,
         plan: &Plan,
         order: &Order,
+        progress: &Mutex<Progress<'_>>,
         scope: &Scope,
     ) -> Result<Option<String>> {
         let message = self.message(plan, order);
@@ -41,11 +45,10 @@ impl Apt<'_> {
             .doing(|| "cannot prepare a pipe".into())?;
         let channel = self.session.job(Job::Apply, &[file.as_fd(), theirs.as_fd()])?;
         drop(theirs);
-        let progress = Mutex::new(Progress::new(plan, scope));
         let (ended, log, debs) = (AtomicBool::new(false), self.log, self.debs);
         let (followed, sent, read) = std::thread::scope(|threads| {
             let output = File::from(OwnedFd::from(output));
-            let reader = threads.spawn(|| read_log(output, log, &progress, &ended, scope));
+            let reader = threads.spawn(|| read_log(output, log, progress, &ended, scope));
             let sender = threads.spawn(|| {
                 let sent = send(&plan.install, debs, &channel);
                 if sent.is_err() {
@@ -54,7 +57,7 @@ impl Apt<'_> {
                 }
                 sent
             });
-            let followed = follow(&channel, &progress, scope);
+            let followed = follow(&channel, progress, scope);
             if followed.is_err() {
                 let _ = channel.abandon();
             }
@@ -104,7 +107,7 @@ impl Apt<'_> {
     }
 }
 
-fn panicked() -> Error {
+pub(super) fn panicked() -> Error {
     Error::new(ErrorKind::Unexpected, "debmock panicked; this is a bug of debmock")
 }
 
@@ -142,9 +145,25 @@ fn follow(
     progress: &Mutex<Progress<'_>>,
     scope: &Scope,
 ) -> Result<Option<String>> {
+    let mut cancelled: Option<(Error, Instant)> = None;
     loop {
-        scope.check()?;
+        match &cancelled {
+            None => {
+                if let Err(error) = scope.check() {
+                    // It takes back what dpkg does not know, and says when that is done.
+                    let end = rustix::process::Signal::TERM.as_raw();
+                    channel.control(&Control::Signal(end))?;
+                    cancelled = Some((error, Instant::now()));
+                }
+            }
+            Some((_, since)) if since.elapsed() > LONGEST_END => break,
+            Some(_) => {}
+        }
         let Some((reply, _)) = channel.receive(Duration::from_millis(100))? else { continue };
+        let is_last = matches!(reply, Reply::Done | Reply::Declined(_) | Reply::Failed(_));
+        if cancelled.is_some() && is_last {
+            break;
+        }
         match reply {
             Reply::Unpacked { name, .. } => {
                 let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,6 +175,7 @@ fn follow(
             other => return Err(unexpected(&other).into()),
         }
     }
+    Err(cancelled.map_or_else(panicked, |(error, _)| error))
 }
 
 /// What the root's programs print, until the job has ended: a daemon that a script started may

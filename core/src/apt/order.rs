@@ -1,7 +1,8 @@
 //! In which order apt would have dpkg unpack the packages of a plan.
 //!
-//! Asked of apt itself, right after it chose them, while its caches are warm: a simulation of what
-//! would be carried out. With the order known, apt has no more part in installing them.
+//! Asked of apt itself, right after it chose them: a simulation of what would be carried out. It is
+//! given an index of these packages and no others, for with each package that it simulates it goes
+//! through all that it knows. With the order known, apt has no more part in installing them.
 
 use super::Apt;
 use super::plan::{Plan, Task};
@@ -52,37 +53,34 @@ const UNUSUAL: &[&str] = &[
 ];
 
 impl Apt<'_> {
-    /// The order for `plan`; nothing if apt has to carry it out itself.
+    /// The order for `plan`; nothing if apt has to carry it out itself. `settings` are those of
+    /// [`Apt::settings`].
     pub(super) fn order(
         &self,
         ready: &Ready<'_>,
         plan: &Plan,
+        settings: Option<Settings>,
         scope: &Scope,
     ) -> Result<Option<Order>> {
         let own = ["all", self.architecture()];
         let simple = plan.remove.is_empty()
             && !plan.install.is_empty()
             && plan.install.iter().all(|one| own.contains(&one.architecture.as_str()));
-        if !simple {
-            return Ok(None);
-        }
-        let mut arguments = vec!["-s".to_owned()];
+        let Some(settings) = settings.filter(|_| simple) else { return Ok(None) };
         let mut manual = BTreeSet::new();
-        match &plan.task {
-            Task::Dependencies(_) => arguments.extend(self.exactly(plan)),
-            Task::Install(wanted) => {
-                for word in wanted {
-                    let name = word.split(['=', '/', ':']).next().unwrap_or_default();
-                    if plan.install.iter().all(|one| one.name != name) {
-                        return Ok(None);
-                    }
-                    manual.insert(name.to_owned());
+        if let Task::Install(wanted) = &plan.task {
+            for word in wanted {
+                let name = word.split(['=', '/', ':']).next().unwrap_or_default();
+                if plan.install.iter().all(|one| one.name != name) {
+                    return Ok(None);
                 }
-                arguments.extend(self.arguments(&plan.task));
+                manual.insert(name.to_owned());
             }
-            _ => return Ok(None),
         }
-        let Some(settings) = self.settings(ready, plan, scope)? else { return Ok(None) };
+        let Some(index) = self.index_of(plan, &settings)? else { return Ok(None) };
+        let mut arguments = ready.chosen(&index)?;
+        arguments.push("-s".to_owned());
+        arguments.extend(self.exactly(plan));
         let mut output = Vec::new();
         let exit = ready.apt_get(&arguments, scope, |line| {
             output.push(String::from_utf8_lossy(line).trim_end().to_owned());
@@ -100,17 +98,44 @@ impl Apt<'_> {
         let each_once = unpacked.len() == planned.len()
             && plan.install.len() == planned.len()
             && unpacked.into_iter().collect::<BTreeSet<_>>() == planned;
-        let (options, path) = settings;
+        let Settings { options, path, .. } = settings;
         Ok(each_once.then_some(Order { steps, manual, options, path }))
     }
 
-    /// Options and path of dpkg, unless the root's apt is told to do more than to call dpkg.
-    fn settings(
+    /// The paragraphs of the packages of `plan`; nothing if one of them is marked in another way
+    /// than others.
+    fn index_of(&self, plan: &Plan, settings: &Settings) -> Result<Option<Vec<u8>>> {
+        let packages = self.packages()?;
+        let mut index = Vec::new();
+        for one in &plan.install {
+            let mut found = packages.versions(&one.name).filter(|package| {
+                package.version() == one.version
+                    && package.architecture() == one.architecture
+                    && package.file_in_archive().is_ok_and(|(_, sha256, _)| sha256 == one.sha256)
+            });
+            let Some(package) = found.next() else { return Ok(None) };
+            let section = package.field("Section");
+            let section = section.rsplit('/').next().unwrap_or(section);
+            if settings.special.iter().any(|known| known.rsplit('/').next() == Some(section)) {
+                return Ok(None);
+            }
+            index.extend_from_slice(package.paragraph().text().trim_ascii_end());
+            index.extend_from_slice(b"\n\n");
+        }
+        Ok(Some(index))
+    }
+
+    /// What decides how dpkg is called for `task`; nothing if the root's apt is told to do more
+    /// than to call dpkg, or if something else than installing is asked for.
+    pub(super) fn settings(
         &self,
         ready: &Ready<'_>,
-        plan: &Plan,
+        task: &Task,
         scope: &Scope,
-    ) -> Result<Option<(Vec<String>, String)>> {
+    ) -> Result<Option<Settings>> {
+        if !matches!(task, Task::Dependencies(_) | Task::Install(_)) {
+            return Ok(None);
+        }
         let mut dump: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let exit = ready.apt_config(scope, |line| {
             let line = String::from_utf8_lossy(line);
@@ -136,25 +161,28 @@ impl Apt<'_> {
         if !plain {
             return Ok(None);
         }
-        // What packages of these sections need is marked in another way.
-        if matches!(plan.task, Task::Install(_)) {
-            let sections =
-                [values("apt::never-markauto-sections"), values("apt::move-autobit-sections")];
-            let packages = self.packages()?;
-            let special = plan.install.iter().any(|one| {
-                packages.versions(&one.name).any(|package| {
-                    let section = package.field("Section");
-                    let section = section.rsplit('/').next().unwrap_or(section);
-                    sections.iter().flatten().any(|known| known.rsplit('/').next() == Some(section))
-                })
-            });
-            if special {
-                return Ok(None);
+        let special = match task {
+            Task::Install(_) => {
+                [values("apt::never-markauto-sections"), values("apt::move-autobit-sections")]
+                    .concat()
             }
-        }
+            // Whatever comes is automatic.
+            _ => Vec::new(),
+        };
         let path = values("dpkg::path").pop();
-        Ok(Some((options, path.unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into()))))
+        let path = path.unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+        Ok(Some(Settings { options, path, special }))
     }
+}
+
+/// Settings of apt that decide how packages are installed.
+pub(super) struct Settings {
+    /// `DPkg::Options`.
+    options: Vec<String>,
+    /// `DPkg::Path`.
+    path: String,
+    /// Sections whose packages have dependencies that are marked in another way.
+    special: Vec<String>,
 }
 
 /// Reads `Inst NAME (VERSION …)` and `Conf NAME (…)`; nothing if a package is removed or upgraded.

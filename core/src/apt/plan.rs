@@ -2,7 +2,9 @@
 
 use super::depends::{BuildDependencies, DUMMY};
 use super::memory::Memory;
+use super::native::panicked;
 use super::order::Order;
+use super::setup::Ready;
 use super::{Apt, Installed, failure, setup};
 use crate::archive::uri;
 use crate::error::{Error, ErrorKind, Result};
@@ -174,6 +176,35 @@ impl Apt<'_> {
             return Ok(plan);
         }
         let ready = setup::prepare(self, scope)?;
+        let (answer, settings) = std::thread::scope(|threads| {
+            // What is needed as soon as apt has answered.
+            let settings = threads.spawn(|| self.settings(&ready, task, scope));
+            threads.spawn(|| self.packages().map(drop));
+            let answer = self.ask(&ready, task, scope);
+            (answer, settings.join().unwrap_or_else(|_| Err(panicked())))
+        });
+        let output = answer?;
+        let (wanted, removals) = read(&output);
+        for one in wanted.iter().filter(|one| one.name != DUMMY) {
+            plan.install.push(self.verified(one)?);
+        }
+        plan.remove = self.versioned(removals)?;
+        plan.install.sort();
+        plan.remove.sort();
+        let order = std::thread::scope(|threads| {
+            threads.spawn(|| ready.keep_cache());
+            self.order(&ready, &plan, settings?, scope)
+        });
+        plan.order = order?;
+        if let Some(memory) = memory {
+            memory.remember(&plan);
+        }
+        self.tell(&plan, scope)?;
+        Ok(plan)
+    }
+
+    /// What the root's apt says about `task`, line by line.
+    fn ask(&self, ready: &Ready<'_>, task: &Task, scope: &Scope) -> Result<Vec<String>> {
         // As settings: as options not every command takes them.
         let mut arguments: Vec<String> = ["Print-URIs", "Show-Upgraded", "Show-Versions"]
             .map(|name| format!("-oAPT::Get::{name}=true"))
@@ -197,19 +228,7 @@ impl Apt<'_> {
             }
             return Err(failure::of_resolving(&task.impossible(), &output));
         }
-        let (wanted, removals) = read(&output);
-        for one in wanted.iter().filter(|one| one.name != DUMMY) {
-            plan.install.push(self.verified(one)?);
-        }
-        plan.remove = self.versioned(removals)?;
-        plan.install.sort();
-        plan.remove.sort();
-        plan.order = self.order(&ready, &plan, scope)?;
-        if let Some(memory) = memory {
-            memory.remember(&plan);
-        }
-        self.tell(&plan, scope)?;
-        Ok(plan)
+        Ok(output)
     }
 
     /// Adds the versions that apt did not name: it names none of what goes because something

@@ -6,6 +6,7 @@
 use super::Plan;
 use crate::event::{PackageAction, Unit, What};
 use crate::operation::Scope;
+use std::collections::HashSet;
 
 /// Reads dpkg's lines while a plan is carried out. Maintainer scripts print between them and can
 /// imitate them, so that a line counts only if it names a package of the plan, and what is told
@@ -15,13 +16,14 @@ pub(super) struct Progress<'a> {
     plan: &'a Plan,
     done: u64,
     total: u64,
+    told: HashSet<(PackageAction, String)>,
 }
 
 impl<'a> Progress<'a> {
     pub(super) fn new(plan: &'a Plan, scope: &'a Scope) -> Self {
         // Each package that comes is unpacked and configured.
         let total = (2 * plan.install.len() + plan.remove.len()) as u64;
-        Progress { scope, plan, done: 0, total }
+        Progress { scope, plan, done: 0, total, told: HashSet::new() }
     }
 
     pub(super) fn line(&mut self, line: &str) {
@@ -33,6 +35,10 @@ impl<'a> Progress<'a> {
     /// Something happened to a package, if it is one of the plan.
     pub(super) fn tell(&mut self, action: PackageAction, name: &str) {
         let Some((name, version, architecture)) = self.known(action, name) else { return };
+        // What was unpacked and then left to apt comes twice.
+        if !self.told.insert((action, format!("{name}:{architecture}"))) {
+            return;
+        }
         let (name, version) = (name.to_owned(), version.to_owned());
         let architecture = architecture.to_owned();
         self.scope.emit(What::Package { action, name, version, architecture });

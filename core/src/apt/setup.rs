@@ -5,9 +5,12 @@
 //! /run/debmock-apt/sources.list    the archives whose index files are mounted
 //! /run/debmock-apt/archives        package files of the store, read-only; when applying
 //! /run/debmock-apt/NAME.deb        the package that carries dependencies; when resolving
+//! /run/debmock-apt/cache           apt's cache of the index files, from the store or for it
+//! /run/debmock-apt/order           an index of what was chosen, for the order of it
 //! /var/lib/apt/lists               index files of the store, read-only, over the root's own
 //! ```
 
+use super::caches::{Cache, FILE};
 use super::{Apt, DUMMY};
 use crate::archive::state::sources_list;
 use crate::buildroot::{Attached, Exit};
@@ -21,7 +24,7 @@ const FOLDER: &str = "/run/debmock-apt";
 ///
 /// - Without locks: the directories of index and package files cannot be written, and a session
 ///   is used by one operation at a time.
-/// - `Dir::Log::Planner`: apt would write and compress a protocol of each decision.
+/// - `Dir::Log`: apt would write a protocol of each decision.
 /// - `Pre-Install-Pkgs`: debconf would ask its questions ahead, of a user who is not there.
 /// - Files of packages are not fetched, so there is no unprivileged user who must read them.
 const SETTINGS: &str = r#"APT::Install-Recommends "false";
@@ -37,8 +40,8 @@ Debug::NoLocking "true";
 Dir::Cache::Archives "/run/debmock-apt/archives/";
 Dir::Etc::SourceList "/run/debmock-apt/sources.list";
 Dir::Etc::SourceParts "/dev/null";
-Dir::Log::Planner "/dev/null";
-Dir::Log::Solver "/dev/null";
+Dir::Log::Planner "";
+Dir::Log::Solver "";
 Dpkg::Use-Pty "false";
 Dpkg::Progress-Fancy "false";
 #clear DPkg::Pre-Install-Pkgs;
@@ -57,7 +60,9 @@ pub(super) fn identity() -> Vec<u8> {
 /// apt is ready to be called. Dropping it takes everything away again.
 pub(super) struct Ready<'a> {
     apt: &'a Apt<'a>,
-    _lists: Attached<'a>,
+    cache: Option<Cache>,
+    /// What is mounted.
+    attached: Vec<Attached<'a>>,
 }
 
 /// Lays out what apt needs.
@@ -65,13 +70,31 @@ pub(super) fn prepare<'a>(apt: &'a Apt<'a>, scope: &Scope) -> Result<Ready<'a>> 
     scope.check()?;
     let session = apt.session;
     session.remove(FOLDER)?;
-    session.write_text(&format!("{FOLDER}/apt.conf"), SETTINGS.as_bytes(), 0o644)?;
+    let folder = format!("{FOLDER}/cache");
+    let mut cache = Cache::of(apt);
+    let mut attached = Vec::new();
+    match cache.as_ref().map(Cache::place) {
+        None => {}
+        Some(None) => session.make_directory(&folder, 0o755, (0, 0))?,
+        Some(Some(place)) => match session.attach(place, &folder) {
+            Ok(mount) => attached.push(mount),
+            // Somebody has removed it this moment.
+            Err(_) => cache = None,
+        },
+    }
+    let mut settings = SETTINGS.to_owned();
+    if cache.is_some() {
+        // One is enough: it would make the other of it and write that each time.
+        let own = format!("Dir::Cache::srcpkgcache \"{folder}/{FILE}\";\n");
+        settings += &(own + "Dir::Cache::pkgcache \"\";\n");
+    }
+    session.write_text(&format!("{FOLDER}/apt.conf"), settings.as_bytes(), 0o644)?;
     let sources = sources_list(apt.archive);
     session.write_text(&format!("{FOLDER}/sources.list"), sources.as_bytes(), 0o644)?;
     session.make_directory(&format!("{FOLDER}/archives/partial"), 0o755, (0, 0))?;
     let place = Place { area: Area::Lists, path: apt.archive.digest.to_string() };
-    let lists = session.attach(place, "/var/lib/apt/lists")?;
-    Ok(Ready { apt, _lists: lists })
+    attached.push(session.attach(place, "/var/lib/apt/lists")?);
+    Ok(Ready { apt, cache, attached })
 }
 
 impl<'a> Ready<'a> {
@@ -80,6 +103,30 @@ impl<'a> Ready<'a> {
         let path = format!("{FOLDER}/{DUMMY}.deb");
         self.apt.session.write_text(&path, deb, 0o644)?;
         Ok(path)
+    }
+
+    /// Puts an index of the chosen packages where apt finds it; the settings with which apt knows
+    /// these and those that are installed, and no others.
+    pub(super) fn chosen(&self, index: &[u8]) -> Result<Vec<String>> {
+        let session = self.apt.session;
+        // As apt calls the index of the archive below.
+        session.write_text(&format!("{FOLDER}/order/_debmock_._Packages"), index, 0o644)?;
+        let source = b"deb [trusted=yes] file:/debmock ./\n";
+        session.write_text(&format!("{FOLDER}/order.list"), source, 0o644)?;
+        let settings = [
+            format!("-oDir::State::Lists={FOLDER}/order/"),
+            format!("-oDir::Etc::SourceList={FOLDER}/order.list"),
+            "-oDir::Cache::pkgcache=".to_owned(),
+            "-oDir::Cache::srcpkgcache=".to_owned(),
+        ];
+        Ok(settings.into())
+    }
+
+    /// Keeps the cache that apt has made of the index files, if it is wanted.
+    pub(super) fn keep_cache(&self) {
+        if let Some(cache) = &self.cache {
+            cache.keep(self.apt.session, &format!("{FOLDER}/cache/{FILE}"));
+        }
     }
 
     /// Mounts a set of package files where apt looks for them.
@@ -131,6 +178,8 @@ pub(super) fn damaged(error: Error) -> Error {
 
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
+        // What is mounted in the directory would keep it there.
+        self.attached.clear();
         // A session that has ended has nothing left to take away.
         let _ = self.apt.session.remove(FOLDER);
     }

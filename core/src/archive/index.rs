@@ -1,29 +1,26 @@
-//! `Packages` and `Sources` indexes.
-//!
-//! A `Packages` file has 50 MB. It is read whole and walked through once; of each package only
-//! the places of the fields that every search needs are noted. Everything else is read from the
-//! text when somebody asks.
+//! `Packages` and `Sources` indexes, as those who look for packages need them.
 
 use super::checksum::Sha256;
-use super::deb822::{Paragraph, paragraphs};
+use super::deb822::Paragraph;
 use super::relation::Relations;
 use super::state::{ArchiveState, IndexFile};
+use super::table::{Index, Record};
 use super::uri;
 use super::version::{self, Version};
-use crate::error::{Error, ErrorKind, IoContext, Result};
-use memchr::memchr;
-use std::ops::Range;
+use crate::error::{Error, ErrorKind, Result};
 
 /// The binary packages of all suites of an [`ArchiveState`].
+#[derive(Default)]
 pub struct Packages {
     files: Vec<File>,
-    records: Vec<Record>,
-    /// Indexes into `records`, ordered by name.
-    by_name: Vec<u32>,
+    /// All packages, ordered by name, and within a name in the order of the config's archives.
+    by_name: Vec<PackageId>,
 }
 
 struct File {
-    text: Vec<u8>,
+    index: Index,
+    /// The id of its first package.
+    first: u32,
     /// The archive's URI, to which `Filename` is relative.
     base: String,
     /// Index into [`ArchiveState::suites`].
@@ -33,29 +30,6 @@ struct File {
     priority: i32,
 }
 
-/// Where things are in the text of a file.
-#[derive(Clone, Copy, Default)]
-struct Record {
-    file: u32,
-    start: u32,
-    length: u32,
-    name: Span,
-    version: Span,
-    architecture: Span,
-    rank: u8,
-    flags: u8,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Span {
-    start: u32,
-    length: u16,
-}
-
-const ESSENTIAL: u8 = 1;
-const IMPORTANT: u8 = 2;
-const PROVIDES: u8 = 4;
-
 /// One version of a binary package in one index.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct PackageId(u32);
@@ -63,7 +37,7 @@ pub struct PackageId(u32);
 /// What a [`PackageId`] stands for.
 #[derive(Clone, Copy)]
 pub struct Package<'a> {
-    packages: &'a Packages,
+    file: &'a File,
     record: &'a Record,
     id: PackageId,
 }
@@ -74,14 +48,13 @@ impl Packages {
     /// # Errors
     /// [`ErrorKind::Io`]; [`ErrorKind::Archive`] for an index larger than 4 GB.
     pub fn load(state: &ArchiveState) -> Result<Self> {
-        let mut packages = Packages { files: Vec::new(), records: Vec::new(), by_name: Vec::new() };
+        let mut packages = Packages::default();
         for (suite, found) in state.suites.iter().enumerate() {
             for IndexFile { path, component, .. } in &found.indexes {
-                let text =
-                    std::fs::read(path).doing(|| format!("cannot read {}", path.display()))?;
                 let shown = format!("{} {component}", found.source.suite).trim_end().to_owned();
+                let index = Index::open(path, &shown)?;
                 let base = found.source.uri.clone();
-                packages.add(text, base, suite, shown, found.release.priority())?;
+                packages.add(index, base, suite, shown, found.release.priority())?;
             }
         }
         packages.sort();
@@ -93,27 +66,21 @@ impl Packages {
     /// # Errors
     /// As [`Packages::load`].
     pub fn from_text(text: Vec<u8>, base: &str, shown: &str) -> Result<Self> {
-        let mut packages = Packages { files: Vec::new(), records: Vec::new(), by_name: Vec::new() };
-        packages.add(text, base.to_owned(), 0, shown.to_owned(), 500)?;
+        let mut packages = Packages::default();
+        packages.add(Index::of(text, shown)?, base.to_owned(), 0, shown.to_owned(), 500)?;
         packages.sort();
         Ok(packages)
     }
 
     fn add(
         &mut self,
-        text: Vec<u8>,
+        index: Index,
         base: String,
         suite: usize,
         shown: String,
         priority: i32,
     ) -> Result<()> {
-        let too_large =
-            || Error::new(ErrorKind::Archive, format!("the index of {shown} is too large"));
-        u32::try_from(text.len()).map_err(|_| too_large())?;
-        let file = u32::try_from(self.files.len()).map_err(|_| too_large())?;
-        let before = self.records.len();
-        scan(&text, file, &mut self.records);
-        if self.records.len() == before && !text.trim_ascii().is_empty() {
+        if index.len() == 0 && !index.is_blank() {
             return Err(Error::new(
                 ErrorKind::Archive,
                 format!(
@@ -125,55 +92,53 @@ impl Packages {
                 "the archive is not made as it should be: tell who makes it, or take another one",
             ));
         }
-        self.files.push(File { text, base, suite, shown, priority });
+        let too_large =
+            |_| Error::new(ErrorKind::Archive, format!("the index of {shown} is too large"));
+        let first = u32::try_from(self.by_name.len()).map_err(too_large)?;
+        u32::try_from(self.by_name.len() + index.len()).map_err(too_large)?;
+        self.by_name.extend(index.by_name().iter().map(|number| PackageId(first + number)));
+        self.files.push(File { index, first, base, suite, shown, priority });
         Ok(())
     }
 
     fn sort(&mut self) {
-        let mut by_name: Vec<u32> = (0..self.records.len() as u32).collect();
-        // Stable: within a name the order of the config's archives remains.
-        by_name.sort_by(|a, b| self.name(*a).cmp(self.name(*b)));
+        let mut by_name = std::mem::take(&mut self.by_name);
+        // Stable: within a name the order of the config's archives remains. Each index is ordered
+        // already.
+        if self.files.len() > 1 {
+            by_name.sort_by(|a, b| self.get(*a).name().cmp(self.get(*b).name()));
+        }
         self.by_name = by_name;
-    }
-
-    fn span(&self, record: &Record, span: Span) -> &str {
-        let text = &self.files[record.file as usize].text;
-        let bytes = &text[span.start as usize..span.start as usize + span.length as usize];
-        std::str::from_utf8(bytes).unwrap_or_default()
-    }
-
-    fn name(&self, index: u32) -> &str {
-        let record = &self.records[index as usize];
-        self.span(record, record.name)
     }
 
     /// How many package versions there are.
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.by_name.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.by_name.is_empty()
     }
 
     /// The package of this id.
     pub fn get(&self, id: PackageId) -> Package<'_> {
-        Package { packages: self, record: &self.records[id.0 as usize], id }
+        // The first file begins with 0, so there is always one.
+        let at = self.files.partition_point(|file| file.first <= id.0).saturating_sub(1);
+        let file = &self.files[at];
+        Package { file, record: file.index.record(id.0 - file.first), id }
     }
 
     /// All packages, in the order of the indexes.
     pub fn iter(&self) -> impl Iterator<Item = Package<'_>> {
-        (0..self.records.len() as u32).map(|index| self.get(PackageId(index)))
+        (0..self.len() as u32).map(|index| self.get(PackageId(index)))
     }
 
     /// All versions of the package `name`, in the order of the config's archives.
     pub fn versions<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Package<'a>> {
-        let start = self.by_name.partition_point(|index| self.name(*index) < name);
-        let found = self.by_name[start..].iter();
-        found
-            .take_while(move |index| self.name(**index) == name)
-            .map(|index| self.get(PackageId(*index)))
+        let start = self.by_name.partition_point(|id| self.get(*id).name() < name);
+        let all = self.by_name[start..].iter().map(|id| self.get(*id));
+        all.take_while(move |package| package.name() == name)
     }
 
     /// The suites that were read, for messages: `bookworm main, bookworm-updates main`.
@@ -181,96 +146,6 @@ impl Packages {
         let mut names: Vec<&str> = self.files.iter().map(|file| file.shown.as_str()).collect();
         names.dedup();
         names.join(", ")
-    }
-}
-
-/// Notes every package of `text`: one pass, one search for a newline per line.
-fn scan(text: &[u8], file: u32, records: &mut Vec<Record>) {
-    // Debian's paragraphs have about 800 bytes.
-    records.reserve(text.len() / 900 + 1);
-    let mut record = Record { file, ..Record::default() };
-    let mut at = 0;
-    while at < text.len() {
-        let line = &text[at..];
-        let end = memchr(b'\n', line).unwrap_or(line.len());
-        let next = at + end + 1;
-        let value = |name: &[u8]| -> Option<Range<usize>> {
-            let rest = line[..end].strip_prefix(name)?;
-            let skipped = rest.len() - rest.trim_ascii_start().len();
-            Some(
-                at + name.len() + skipped
-                    ..at + name.len() + rest.trim_ascii_end().len().max(skipped),
-            )
-        };
-        // Fields that begin with another letter are most of the file.
-        match line[0] {
-            b'P' => {
-                if let Some(name) = value(b"Package:") {
-                    record.name = span(name);
-                } else if let Some(priority) = value(b"Priority:") {
-                    record.rank = rank(&text[priority]);
-                } else if line.starts_with(b"Provides:") {
-                    record.flags |= PROVIDES;
-                } else if let Some(flag) = value(b"Protected:") {
-                    record.flags |= IMPORTANT * u8::from(&text[flag] == b"yes");
-                }
-            }
-            b'V' => {
-                if let Some(version) = value(b"Version:") {
-                    record.version = span(version);
-                }
-            }
-            b'A' => {
-                if let Some(architecture) = value(b"Architecture:") {
-                    record.architecture = span(architecture);
-                }
-            }
-            b'E' => {
-                if let Some(flag) = value(b"Essential:") {
-                    record.flags |= ESSENTIAL * u8::from(&text[flag] == b"yes");
-                }
-            }
-            b'I' => {
-                if let Some(flag) = value(b"Important:") {
-                    record.flags |= IMPORTANT * u8::from(&text[flag] == b"yes");
-                }
-            }
-            b'\n' => {
-                push(&mut record, at, records);
-                record = Record { file, start: next as u32, ..Record::default() };
-            }
-            _ => {}
-        }
-        at = next;
-    }
-    push(&mut record, text.len(), records);
-}
-
-fn push(record: &mut Record, end: usize, records: &mut Vec<Record>) {
-    // Without a name or version it is no package.
-    if record.name.length > 0 && record.version.length > 0 {
-        record.length = end as u32 - record.start;
-        records.push(*record);
-    }
-}
-
-fn span(range: Range<usize>) -> Span {
-    match u16::try_from(range.len()) {
-        Ok(length) => Span { start: range.start as u32, length },
-        // No name or version is that long.
-        Err(_) => Span::default(),
-    }
-}
-
-/// Priorities (Policy section 2.5), most important first.
-fn rank(priority: &[u8]) -> u8 {
-    match priority {
-        b"required" => 1,
-        b"important" => 2,
-        b"standard" => 3,
-        b"optional" => 4,
-        b"extra" => 5,
-        _ => 6,
     }
 }
 
@@ -282,32 +157,37 @@ impl<'a> Package<'a> {
 
     /// `Package`.
     pub fn name(&self) -> &'a str {
-        self.packages.span(self.record, self.record.name)
+        self.file.index.name(self.record)
     }
 
     /// `Version`.
     pub fn version(&self) -> &'a str {
-        self.packages.span(self.record, self.record.version)
+        self.file.index.version(self.record)
     }
 
     /// `Architecture`.
     pub fn architecture(&self) -> &'a str {
-        self.packages.span(self.record, self.record.architecture)
+        self.file.index.architecture(self.record)
     }
 
     /// `Essential: yes`.
     pub fn is_essential(&self) -> bool {
-        self.record.flags & ESSENTIAL != 0
+        self.record.is_essential()
     }
 
     /// `Protected: yes` or `Important: yes`.
     pub fn is_important(&self) -> bool {
-        self.record.flags & IMPORTANT != 0
+        self.record.is_important()
     }
 
     /// Whether it provides anything.
     pub fn has_provides(&self) -> bool {
-        self.record.flags & PROVIDES != 0
+        self.record.has_provides()
+    }
+
+    /// `Provides`, empty if it provides nothing.
+    pub fn provides(&self) -> &'a str {
+        self.file.index.provides(self.record)
     }
 
     /// `Priority` as a number: 1 is required, 6 is none.
@@ -317,27 +197,22 @@ impl<'a> Package<'a> {
 
     /// The pin priority of its suite.
     pub fn pin(&self) -> i32 {
-        self.file().priority
+        self.file.priority
     }
 
     /// Index of its suite in [`ArchiveState::suites`].
     pub fn suite(&self) -> usize {
-        self.file().suite
+        self.file.suite
     }
 
     /// Its suite and component, for messages.
     pub fn from(&self) -> &'a str {
-        &self.file().shown
-    }
-
-    fn file(&self) -> &'a File {
-        &self.packages.files[self.record.file as usize]
+        &self.file.shown
     }
 
     /// The whole paragraph.
     pub fn paragraph(&self) -> Paragraph<'a> {
-        let start = self.record.start as usize;
-        Paragraph::new(&self.file().text[start..start + self.record.length as usize])
+        self.file.index.paragraph(self.id.0 - self.file.first)
     }
 
     /// Any field, empty if it is absent.
@@ -385,11 +260,7 @@ impl<'a> Package<'a> {
         if path.is_empty() || path.split('/').any(|part| part == "..") {
             return Err(bad("Filename"));
         }
-        Ok((
-            size,
-            sha256,
-            uri::join(&self.file().base, &uri::encode(path.trim_start_matches("./"))),
-        ))
+        Ok((size, sha256, uri::join(&self.file.base, &uri::encode(path.trim_start_matches("./")))))
     }
 }
 
@@ -423,15 +294,9 @@ pub fn find_source(
 ) -> Result<SourceEntry> {
     let mut best: Option<SourceEntry> = None;
     let mut others = Vec::new();
-    let needle = format!("Package: {name}\n");
     for (suite, index) in indexes {
-        let text =
-            std::fs::read(&index.path).doing(|| format!("cannot read {}", index.path.display()))?;
-        let starts = memchr::memmem::find_iter(&text, needle.as_bytes());
-        for at in starts.filter(|at| *at == 0 || text[*at - 1] == b'\n') {
-            // The field need not be the first of its paragraph.
-            let start = memchr::memmem::rfind(&text[..at], b"\n\n").map_or(0, |end| end + 2);
-            let Some(paragraph) = paragraphs(&text[start..]).next() else { continue };
+        let index = Index::open(&index.path, &state.suites[*suite].shown())?;
+        for paragraph in index.named(name).map(|number| index.paragraph(number)) {
             let version = paragraph.text_of("Version");
             if wanted.is_some_and(|wanted| version::compare(wanted, version).is_ne()) {
                 others.push(version.to_owned());

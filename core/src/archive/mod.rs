@@ -20,6 +20,7 @@ pub mod release;
 pub mod signature;
 pub mod source;
 pub mod state;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transport;

@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! lists/v1/objects/SHA256         Release files and indexes, decoded
+//! lists/v1/tables/SHA256          where things are in a large object (see `table`)
+//! lists/v1/plans/LAYER/           what apt said and made of index files in roots on that layer
 //! lists/v1/seen/KEY.json          the newest Release file of a source and how the server names it
 //! lists/v1/DIGEST/                one state: hard links under apt's names, `lock`, `partial/`, `auxfiles/`
 //! ```
@@ -170,10 +172,10 @@ impl Lists {
         Ok(bytes)
     }
 
-    /// Stores `bytes`, unless they are there.
+    /// Stores `bytes`, unless they are there. What is there and is something else is replaced.
     pub(super) fn put(&self, bytes: &[u8]) -> Result<Sha256> {
         let sha256 = Sha256::of(bytes);
-        if self.find(sha256, bytes.len() as u64).is_some() {
+        if fs::read(self.object(sha256)).is_ok_and(|kept| kept == bytes) {
             return Ok(sha256);
         }
         let mut object = self.create()?;

@@ -27,6 +27,13 @@ pub struct Validators {
     pub last_modified: Option<String>,
 }
 
+impl Validators {
+    /// Whether a request with these is a conditional one.
+    pub(super) fn say_something(&self) -> bool {
+        self.etag.is_some() || self.last_modified.is_some()
+    }
+}
+
 /// What is asked of a [`Transport`].
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// Counts up when the same inputs give another tree.
 const FORMAT: &[u8] = b"1";
+/// What a root is called while something is made in it that others share.
+pub(crate) const HOSTNAME: &str = "debmock";
 
 /// Everything that decides what a base layer is.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The host's half of a native bootstrap.
 
-use super::Recipe;
+use super::{HOSTNAME, Recipe};
 use crate::archive::access::Archives;
 use crate::archive::transport::Transport;
 use crate::buildroot::{Session, SessionOptions, policy};
@@ -37,7 +37,7 @@ pub fn make(
     let options = SessionOptions {
         tree: Tree::Directory { place: place.clone(), writable: true },
         files: Vec::new(),
-        hostname: "debmock".into(),
+        hostname: HOSTNAME.into(),
         binds: Vec::new(),
         accept_weak,
         linux32,
@@ -96,7 +96,7 @@ fn plan_file(recipe: &Recipe) -> Result<File> {
         architecture: recipe.set.architecture.clone(),
         packages: packages.collect(),
         files: vec![
-            file("etc/hostname", "debmock\n"),
+            file("etc/hostname", &format!("{HOSTNAME}\n")),
             file("etc/resolv.conf", ""),
             file("etc/apt/sources.list", &recipe.sources),
         ],

@@ -34,8 +34,10 @@ pub fn install_dependencies(
     let Workshop { session, archive, debs, transport, .. } = *workshop;
     let apt = Apt::new(session, archive, debs, transport, log)
         .parallel(workshop.parallel)
-        .remember_in(workshop.plans);
+        .remember_in(workshop.plans)
+        .caches_in(workshop.caches);
     let task = Task::Dependencies(BuildDependencies::of(&source.control, &dependencies)?);
+    let _turn = session.package_turn(scope)?;
     let plan = scope.stage("resolve", task.words(), || apt.resolve(&task, scope))?;
     furnish(&plan, workshop, log, &Stages::default(), scope)?;
     Ok(plan)

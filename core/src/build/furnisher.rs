@@ -40,8 +40,10 @@ pub(super) fn furnish(
     }
     let counted = plan.counted();
     let mut apply = |session: &Session| {
-        let Workshop { archive, debs, transport, .. } = *workshop;
-        let apt = Apt::new(session, archive, debs, transport, log).parallel(workshop.parallel);
+        let Workshop { archive, debs, transport, caches, .. } = *workshop;
+        let apt = Apt::new(session, archive, debs, transport, log)
+            .parallel(workshop.parallel)
+            .caches_in(caches);
         stages.stage(scope, "fetch", &counted, || apt.fetch(plan, scope))?;
         stages.stage(scope, "apply", &counted, || {
             prepare::before_packages(session, plan, log, scope)?;

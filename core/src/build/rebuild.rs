@@ -34,6 +34,9 @@ pub struct Workshop<'a> {
     /// Where it is remembered what apt chose. Only for a root that nobody has changed: apt itself
     /// may be changed in others.
     pub plans: Option<&'a Path>,
+    /// Where it is kept what apt made of index files before, in roots on layers of this one,
+    /// topmost first.
+    pub caches: &'a [PathBuf],
     /// Who can open the root anew with packages in it; only for a root that nobody has changed and
     /// that this build alone has open.
     pub furnisher: Option<&'a dyn Furnisher>,
@@ -173,10 +176,9 @@ impl Rebuild {
 
         let dependencies = self.dependencies(&source, workshop)?;
         let furnished = self.install(dependencies, workshop, scope)?;
-        let workshop = &match &furnished {
-            Some(session) => Workshop { session, plans: None, furnisher: None, ..*workshop },
-            None => Workshop { furnisher: None, ..*workshop },
-        };
+        // What comes from the source has had its hands in the root from now on.
+        let session = furnished.as_deref().unwrap_or(workshop.session);
+        let workshop = &Workshop { session, plans: None, furnisher: None, ..*workshop };
         let build = Build::new(workshop, &options, &source)?;
         let user = self.stages.stage(scope, "lay-out", &title, || {
             let user = user::provide(workshop, &self.root_log, scope)?;
@@ -230,8 +232,10 @@ impl Rebuild {
         let Workshop { session, archive, debs, transport, .. } = *workshop;
         let apt = Apt::new(session, archive, debs, transport, &self.root_log)
             .parallel(workshop.parallel)
-            .remember_in(workshop.plans);
+            .remember_in(workshop.plans)
+            .caches_in(workshop.caches);
         let task = Task::Dependencies(dependencies);
+        let _turn = session.package_turn(scope)?;
         let plan =
             self.stages.stage(scope, "resolve", task.words(), || apt.resolve(&task, scope))?;
         let furnished = furnisher::furnish(&plan, workshop, &self.root_log, &self.stages, scope)?;

@@ -69,6 +69,11 @@ impl Base {
         });
         above.chain([self.layer.as_str()])
     }
+
+    /// Whether there is nothing of the buildroot's own among what it stands on.
+    pub(super) fn has_only_layers(&self) -> bool {
+        self.above.iter().all(|lower| matches!(lower, Lower::Layer(_)))
+    }
 }
 
 impl Buildroot {

@@ -105,7 +105,7 @@ impl Buildroot {
         apply: &mut dyn FnMut(&Session) -> Result<()>,
     ) -> Result<()> {
         let tree = Tree::Overlay { lower: self.stack(base), upper: Some(home.clone()) };
-        let session = self.open_tree(tree, Access::default(), Vec::new(), scope)?;
+        let session = self.open_for_layer(tree, scope)?;
         apply(&session)?;
         for file in APT_CACHES {
             session.remove(file)?;

@@ -221,6 +221,22 @@ impl Buildroot {
         )
     }
 
+    /// A session in which a layer is made that others share: nothing is in it that its key does
+    /// not name, no directory of the host and no host name of a config.
+    fn open_for_layer(&self, tree: Tree, scope: &Scope) -> Result<Session> {
+        self.check_limits(scope)?;
+        let hostname = crate::bootstrap::HOSTNAME.to_owned();
+        let options = SessionOptions {
+            tree,
+            files: files::session_files(&hostname, false)?,
+            hostname,
+            binds: Vec::new(),
+            accept_weak: self.config.isolation.accept_weak,
+            linux32: self.config.architecture.is_32_bit_here(),
+        };
+        Session::open(&self.zone, options, Vec::new(), scope)
+    }
+
     fn open_tree(
         &self,
         tree: Tree,

@@ -2,7 +2,7 @@
 //! the build, put together.
 
 use super::{Access, Buildroot, Session};
-use crate::apt::{Apt, Plan};
+use crate::apt::{self, Apt, Plan};
 use crate::archive::access::Archives;
 use crate::archive::acquire::Refresh;
 use crate::archive::state::ArchiveState;
@@ -62,7 +62,7 @@ impl Buildroot {
         let session = self.session(Access::default(), scope)?;
         let alone = joined.is_none() && self.is_unchanged()?;
         let state = self.state_for(options, &archives, scope)?;
-        let mut shelves = self.shelves();
+        let mut shelves = self.shelves()?;
         if alone {
             shelves.plans = self.plans()?;
         }
@@ -99,7 +99,7 @@ impl Buildroot {
             Ok(prepared) => prepared,
             Err(error) => return Err(rebuild.abandon(error)),
         };
-        let mut shelves = self.shelves();
+        let mut shelves = self.shelves()?;
         if joined.is_none() {
             shelves.plans = self.plans()?;
         }
@@ -147,7 +147,8 @@ impl Buildroot {
         let log = LogFile::events_only(Log::Root);
         let apt = Apt::new(session, state, archives.debs(), archives.transport(), &log)
             .parallel(self.config.network.parallel)
-            .source_date_epoch(self.config.source_date_epoch);
+            .source_date_epoch(self.config.source_date_epoch)
+            .caches_in(&self.apt_caches()?);
         let done = work(&apt)?;
         self.keep_limits(scope);
         Ok(done)
@@ -165,16 +166,26 @@ impl Buildroot {
         archives.state_with(&extra, archives.refresh(), scope)
     }
 
-    fn shelves(&self) -> Shelves {
+    fn shelves(&self) -> Result<Shelves> {
         let cache = &self.zone.places().cache;
-        Shelves { sources: cache.join("sources/v1"), plans: None }
+        let caches = self.apt_caches()?;
+        Ok(Shelves { sources: cache.join("sources/v1"), plans: None, caches })
     }
 
     /// Where it is kept what apt chose in this root without changes. Another root may hold another
-    /// apt, which is not asked to speak for this one.
+    /// apt, which is not asked to speak for this one: that of a snapshot is nobody else's.
     fn plans(&self) -> Result<Option<PathBuf>> {
-        let folder = self.zone.places().cache.join("lists/v1/plans");
-        Ok(self.base()?.and_then(|base| base.layers().next().map(|layer| folder.join(layer))))
+        let whole = self.base()?.is_some_and(|base| base.has_only_layers());
+        Ok(self.apt_caches()?.into_iter().next().filter(|_| whole))
+    }
+
+    /// Where it is kept what apt said and made of index files in roots on the layers of this one,
+    /// on all of them, and on fewer and fewer.
+    fn apt_caches(&self) -> Result<Vec<PathBuf>> {
+        let folder = self.zone.places().cache.join("lists/v1").join(apt::FOLDERS_OF_PLANS);
+        let base = self.base()?;
+        let layers = base.iter().flat_map(|base| base.layers());
+        Ok(layers.map(|layer| folder.join(layer)).collect())
     }
 
     fn workshop<'a>(
@@ -191,6 +202,7 @@ impl Buildroot {
             debs: archives.debs(),
             sources: &shelves.sources,
             plans: shelves.plans.as_deref(),
+            caches: &shelves.caches,
             furnisher: None,
             transport: archives.transport(),
             config: &self.config.build,
@@ -206,4 +218,6 @@ struct Shelves {
     sources: PathBuf,
     /// What apt answered before, for a root without changes.
     plans: Option<PathBuf>,
+    /// What apt made of index files, for roots on the same layers.
+    caches: Vec<PathBuf>,
 }

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use debmock_helper::protocol::Exit;
@@ -42,6 +42,25 @@ pub struct Session {
     number: u32,
     zone: Arc<Zone>,
     locks: Vec<Arc<Held>>,
+    packages: Arc<Turns>,
+}
+
+/// Who works with the packages of a root, of the threads that share its session.
+#[derive(Debug, Default)]
+struct Turns {
+    taken: Mutex<bool>,
+    over: Condvar,
+}
+
+/// The right to work with the packages of a root. Dropping it lets the next thread have it.
+#[derive(Debug)]
+pub(crate) struct Turn(Arc<Turns>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.over.notify_one();
+    }
 }
 
 /// A program to run inside.
@@ -106,6 +125,24 @@ impl Run {
 }
 
 impl Session {
+    /// Waits until no other thread works with the packages of the root: what apt chose for one is
+    /// not what is there when another has finished, and what is mounted for apt is mounted once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`].
+    pub(crate) fn package_turn(&self, scope: &Scope) -> Result<Turn> {
+        let turns = &self.packages;
+        let mut taken = turns.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *taken {
+            scope.check()?;
+            let wait = Duration::from_millis(50);
+            (taken, _) =
+                turns.over.wait_timeout(taken, wait).unwrap_or_else(PoisonError::into_inner);
+        }
+        *taken = true;
+        Ok(Turn(Arc::clone(turns)))
+    }
+
     /// Opens a session. `locks` are held as long as it lives.
     pub fn open(
         zone: &Arc<Zone>,
@@ -132,7 +169,8 @@ impl Session {
                     scope.warn(warning, None);
                 }
                 let zone = Arc::clone(zone);
-                Ok(Session { keeper, number: session, zone, locks })
+                let packages = Arc::default();
+                Ok(Session { keeper, number: session, zone, locks, packages })
             }
             other => Err(unexpected(&other).into()),
         }

@@ -581,8 +581,7 @@ impl<'a> Solver<'a> {
                 continue;
             }
             index.extend(
-                names_provided(package.field("Provides"))
-                    .map(|(name, _)| (hash(name), package.id())),
+                names_provided(package.provides()).map(|(name, _)| (hash(name), package.id())),
             );
         }
         index.sort_unstable();

@@ -13,20 +13,27 @@
 //! wait, and runs each once.
 #![forbid(unsafe_code)]
 
+mod journal;
+mod script;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::os::fd::BorrowedFd;
+use std::fs::File;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+pub use journal::{is_left, recover};
+
 use crate::bootstrap::{Error, Programs, RunInRoot};
 use crate::dpkgdb::{Addition, Database, ExtendedState, Identity, Objection, Present, mark};
-use crate::unpack::{
-    self, Arrival, Problem, Progress, Record, Tree, Unpacked, Unpacker, unpack_all,
-};
+use crate::unpack::{self, Arrival, Problem, Progress, Tree, Unpacked, Unpacker, unpack_all};
 
-/// What the name of a conffile has at its end until dpkg configures its package.
-const CONFFILE: &[u8] = b".dpkg-new";
+/// What apt locks while it works.
+const FRONTEND: &str = "var/lib/dpkg/lock-frontend";
 
 /// One thing that apt has dpkg do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +71,8 @@ pub enum Outcome<T> {
 /// Unpacks the packages of `plan` that come out of `arrivals` into `root`.
 ///
 /// # Errors
-/// A package is larger than it may be or names something outside the root, a file cannot be
-/// made. Nothing of the packages is left in the tree then, unless that fails, too.
+/// A file cannot be made. Nothing of the packages is left in the tree then, unless that fails, too: then the next
+/// [`recover`] sees to it.
 pub fn unpack<'a>(
     root: BorrowedFd<'a>,
     plan: &'a Plan,
@@ -73,12 +80,67 @@ pub fn unpack<'a>(
     cancel: &AtomicBool,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Outcome<Unconfigured<'a>>, Error> {
-    let present = match Present::read(root) {
-        Ok(present) => present,
-        Err(Objection::Stands(why)) => return Ok(Outcome::Declined(why)),
-        Err(Objection::Failed(error)) => return Err(error.into()),
+    let Some(lock) = lock_frontend(root)? else {
+        return Ok(Outcome::Declined("another process works with dpkg in this root".into()));
     };
-    let unpacker = Unpacker::with_tree(Tree::new(root).with_record(), cancel);
+    let journal = journal::begin(root)?;
+    let unpacked = unpack_all_of(root, plan, &journal, arrivals, cancel, progress);
+    let unpacked = unpacked.and_then(|unpacked| {
+        let (present, unpacked) = unpacked;
+        let info = unpacked.iter().flat_map(Database::files_of);
+        journal::announce(&journal, info)?;
+        let database = Database::create(root)?;
+        for one in unpacked {
+            database.add(one)?;
+        }
+        let addition = database.join(&Tree::new(root), &order(plan), present.interests())?;
+        let dpkg = present.version("dpkg").unwrap_or("1.21.0");
+        let mut environment = plan.environment.clone();
+        environment.push(("DPKG_FRONTEND_LOCKED".to_owned(), "true".to_owned()));
+        let programs = Programs::new(root, environment, dpkg);
+        Ok(Unconfigured { root, plan, addition, programs, _lock: lock })
+    });
+    match unpacked {
+        Ok(unconfigured) => Ok(Outcome::Done(unconfigured)),
+        Err(Objection::Stands(why)) => {
+            recover(root)?;
+            Ok(Outcome::Declined(why))
+        }
+        Err(Objection::Failed(error)) => {
+            // The first failure counts; what stays is taken back when the root is opened next.
+            let _ = recover(root);
+            Err(error)
+        }
+    }
+}
+
+/// Locks out whoever works with dpkg, as apt does for the whole of its work (`dpkg(1)`,
+/// `DPKG_FRONTEND_LOCKED`). Nothing if somebody does.
+fn lock_frontend(root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Error> {
+    let fail = |error: Errno| Error::tree("lock", FRONTEND, error);
+    let (parent, name) = unpack::path::split(FRONTEND.as_bytes());
+    let parent = Tree::new(root).open_dir(parent).map_err(fail)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file =
+        rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o640)).map_err(fail)?;
+    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
+        Err(error) => Err(fail(error)),
+    }
+}
+
+/// All packages in the tree, none of them in dpkg's database.
+fn unpack_all_of<'a>(
+    root: BorrowedFd<'a>,
+    plan: &Plan,
+    journal: &'a File,
+    arrivals: &Receiver<Arrival>,
+    cancel: &AtomicBool,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<(Present, Vec<Unpacked>), Objection> {
+    let present = Present::read(root)?;
+    let unpacker = Unpacker::with_tree(Tree::new(root).with_journal(journal), cancel);
     let unpacked = Mutex::new(Vec::new());
     let objection = Mutex::new(None);
     let each = |one: Unpacked| {
@@ -93,58 +155,60 @@ pub fn unpack<'a>(
     let done = unpack_all(&unpacker, arrivals, plan.threads, None, cancel, &each, progress);
     let unpacked = unpacked.into_inner().unwrap_or_else(PoisonError::into_inner);
     let objection = objection.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let result = match (objection, done) {
-        (Some(why), _) => Err(why),
-        (None, Err(error)) => match declined(error.problem()) {
-            true => Err(Objection::Stands(error.to_string())),
-            false => return take_back(&unpacker).and(Err(error.into())),
-        },
-        (None, Ok(())) => {
-            if let Err(error) = check_complete(plan, &unpacked) {
-                return take_back(&unpacker).and(Err(error));
-            }
-            present
-                .reconcile(&unpacked)
-                .and_then(|()| agree(&unpacked))
-                .and_then(|()| keep_all(&unpacker))
+    match (objection, done) {
+        (Some(why), _) => return Err(why),
+        (None, Err(error)) if declined(error.problem()) => {
+            return Err(Objection::Stands(error.to_string()));
         }
-    };
-    match result {
-        Ok(()) => {}
-        Err(why) => {
-            take_back(&unpacker)?;
-            return match why {
-                Objection::Stands(why) => Ok(Outcome::Declined(why)),
-                Objection::Failed(error) => Err(error.into()),
-            };
-        }
+        (None, Err(error)) => return Err(Objection::Failed(error.into())),
+        (None, Ok(())) => {}
     }
-    let database = Database::create(root)?;
+    check_complete(plan, &unpacked)?;
+    present.reconcile(&unpacked)?;
+    agree(&unpacked)?;
+    check_scripts(plan, &unpacked)?;
+    keep_all(&unpacker)?;
+    Ok((present, unpacked))
+}
+
+/// Scripts that run before something of these packages is unpacked find it there already: they may
+/// not care. That is told by what they name, so that a path that a script puts together escapes.
+fn check_scripts(plan: &Plan, unpacked: &[Unpacked]) -> Result<(), Objection> {
+    let is_unpack = |step: &Step| matches!(step, Step::Unpack(_));
+    let last = plan.steps.iter().rposition(is_unpack).unwrap_or(0);
+    let early = plan.steps.iter().take(last).filter_map(|step| match step {
+        Step::Configure(names) => Some(names),
+        Step::Unpack(_) => None,
+    });
+    let bare = |name: &String| name.split(':').next().unwrap_or_default().to_owned();
+    let early: BTreeSet<String> = early.flatten().map(bare).collect();
+    let made: HashSet<&[u8]> = unpacked
+        .iter()
+        .flat_map(|one| {
+            let kept = one.directories.iter().filter(|directory| !directory.made);
+            let kept: HashSet<&[u8]> = kept.map(|directory| directory.path.as_slice()).collect();
+            one.files.iter().map(Vec::as_slice).filter(move |path| {
+                let path = path.get(1..).unwrap_or_default();
+                path != b"." && !kept.contains(path)
+            })
+        })
+        .collect();
     for one in unpacked {
-        database.add(one)?;
+        script::check(&one.control, "preinst", &made)?;
+        if early.contains(&one.control.identity.name) {
+            script::check(&one.control, "postinst", &made)?;
+            if one.files.iter().any(|path| path.starts_with(b"/etc/dpkg/")) {
+                let name = &one.control.identity.name;
+                return Err(Objection::Stands(format!("{name} configures dpkg before the others")));
+            }
+        }
     }
-    let order = order(plan);
-    let made = unpacker.tree().recorded();
-    let addition = database.join(unpacker.tree(), &order, present.interests())?;
-    let dpkg = present.version("dpkg").unwrap_or("1.21.0");
-    let programs = Programs::new(root, plan.environment.clone(), dpkg);
-    Ok(Outcome::Done(Unconfigured { root, plan, made, addition, programs }))
+    Ok(())
 }
 
 /// Whether dpkg may make something else of it, or say it better.
 fn declined(problem: &Problem) -> bool {
-    !matches!(
-        problem,
-        Problem::Io { .. } | Problem::TooLarge(_) | Problem::Escape(_) | Problem::Cancelled
-    )
-}
-
-fn take_back(unpacker: &Unpacker<'_>) -> Result<(), Error> {
-    unpacker.tree().take_back().map_err(|error| took_nothing_back(error.into()))
-}
-
-fn took_nothing_back(source: std::io::Error) -> Error {
-    Error::Tree { doing: "take back what was unpacked in", path: String::new(), source }
+    !matches!(problem, Problem::Io { .. } | Problem::Cancelled)
 }
 
 /// The packages in the order in which apt has them unpacked.
@@ -193,13 +257,21 @@ fn keep_all(unpacker: &Unpacker<'_>) -> Result<(), Objection> {
     Err(Objection::Stands(format!("/{path} of {} is replaced by another package", package.name)))
 }
 
-/// Packages whose files are in the tree, and of which dpkg knows nothing yet.
+/// Packages whose files are in the tree, and of which dpkg knows nothing yet. Dropping it takes
+/// back what dpkg does not know by then.
 pub struct Unconfigured<'a> {
     root: BorrowedFd<'a>,
     plan: &'a Plan,
-    made: Record,
     addition: Addition<'a>,
     programs: Programs<'a>,
+    _lock: OwnedFd,
+}
+
+impl Drop for Unconfigured<'_> {
+    fn drop(&mut self) {
+        // What stays is taken back when the root is opened next.
+        let _ = recover(self.root);
+    }
 }
 
 impl Unconfigured<'_> {
@@ -209,24 +281,6 @@ impl Unconfigured<'_> {
     /// A script or dpkg fails: packages are then in the state in which dpkg left them, and nothing
     /// is there of those that dpkg does not know yet.
     pub fn configure(mut self, runner: &mut dyn RunInRoot) -> Result<(), Error> {
-        let result = self.carry_out(runner);
-        if result.is_err() {
-            // The first failure counts.
-            let _ = self.forget_unknown();
-        }
-        result
-    }
-
-    fn forget_unknown(&mut self) -> Result<(), Error> {
-        let known: HashSet<Vec<u8>> = self.addition.known_paths();
-        let keep = |path: &[u8]| known.contains(path.strip_suffix(CONFFILE).unwrap_or(path));
-        std::mem::take(&mut self.made)
-            .take_back(&Tree::new(self.root), keep)
-            .map_err(|error| took_nothing_back(error.into()))?;
-        Ok(self.addition.forget_unknown()?)
-    }
-
-    fn carry_out(&mut self, runner: &mut dyn RunInRoot) -> Result<(), Error> {
         mark(self.root, &self.plan.automatic)?;
         let mut known = 0;
         for step in &self.plan.steps {
@@ -242,6 +296,7 @@ impl Unconfigured<'_> {
                 }
             }
         }
+        journal::end(self.root)?;
         self.dpkg(&["--configure", "--pending"], &[], runner)
     }
 
@@ -258,12 +313,8 @@ impl Unconfigured<'_> {
             }
             self.addition.reveal(at)?;
             self.addition.announce(at)?;
-            if let Some(summary) = self.addition.summary(at)
-                && let Err(error) = self.programs.preinst(summary, runner)
-            {
-                // apt would refuse to do anything while it is there.
-                self.addition.withdraw(at)?;
-                return Err(error);
+            if let Some(summary) = self.addition.summary(at) {
+                self.programs.preinst(summary, runner)?;
             }
         }
         Ok(self.addition.reveal(range.end)?)
@@ -276,6 +327,7 @@ impl Unconfigured<'_> {
         runner: &mut dyn RunInRoot,
     ) -> Result<(), Error> {
         let options: Vec<&str> = self.plan.options.iter().map(String::as_str).collect();
-        self.programs.run(&[&["dpkg"], &options[..], action, packages].concat(), &[], runner)
+        let argv = [&["dpkg"], &options[..], action, packages].concat();
+        self.programs.run(&argv, &[], runner)
     }
 }

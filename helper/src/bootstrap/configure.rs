@@ -9,7 +9,7 @@ use crate::dpkgdb::{Summary, info};
 use crate::unpack::Tree;
 
 /// Where dpkg keeps the control files of the package that it is unpacking.
-const CONTROL_DIR: &str = "var/lib/dpkg/tmp.ci";
+pub(crate) const CONTROL_DIR: &str = "var/lib/dpkg/tmp.ci";
 
 /// Starts programs in the root that is being filled: without network, with `/proc` and a
 /// minimal `/dev`, and with nothing in the environment but what the command says.

@@ -26,7 +26,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 
-pub(crate) use configure::Programs;
+pub(crate) use configure::{CONTROL_DIR, Programs};
 pub use configure::{Command, Outcome, RunInRoot};
 pub use plan::{Error, Plan, PlannedFile, PlannedPackage, Stage};
 

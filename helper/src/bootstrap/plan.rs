@@ -101,7 +101,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn tree(doing: &'static str, path: &str, source: impl Into<std::io::Error>) -> Self {
+    pub(crate) fn tree(doing: &'static str, path: &str, source: impl Into<std::io::Error>) -> Self {
         Self::Tree { doing, path: path.into(), source: source.into() }
     }
 }

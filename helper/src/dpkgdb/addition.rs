@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 
-use super::info::{INFO, Record, open_dir, read, write};
+use super::info::{Record, open_dir, read, write};
 use super::status::STATUS;
 use super::triggers::{self, Interest};
 use super::{Error, ExtendedState, Identity, Stanza, Summary, bucket_order};
@@ -53,11 +53,12 @@ impl<'a> Addition<'a> {
             return Ok(());
         }
         let new = self.known..count;
-        self.known = count;
         self.write_triggers(new.clone())?;
         let new: Vec<Stanza> =
             self.packages[new].iter().map(|package| package.summary.stanza.clone()).collect();
-        self.write_status(&new)
+        write_status(self.root, &new)?;
+        self.known = count;
+        Ok(())
     }
 
     /// Tells dpkg that it is about to unpack a package, as it is while `preinst` runs.
@@ -69,79 +70,13 @@ impl<'a> Addition<'a> {
         let mut stanza = Stanza::default();
         stanza.push("Package", summary.identity.name.as_str());
         stanza.push("Status", *b"install reinstreq half-installed");
-        for name in ["Priority", "Section", "Maintainer", "Architecture", "Description"] {
+        for name in ["Priority", "Section", "Maintainer", "Architecture", "Version", "Description"]
+        {
             if let Some(value) = summary.stanza.get(name) {
                 stanza.push(name, value);
             }
         }
-        self.write_status(&[stanza])
-    }
-
-    /// Takes back what [`Addition::announce`] told.
-    ///
-    /// # Errors
-    /// As [`Addition::reveal`].
-    pub(crate) fn withdraw(&self, at: usize) -> Result<(), Error> {
-        let Some(summary) = self.summary(at) else { return Ok(()) };
-        let mut stanza = Stanza::default();
-        stanza.push("Package", summary.identity.name.as_str());
-        stanza.push("Status", *b"install ok not-installed");
-        self.write_status(&[stanza])
-    }
-
-    /// Paths of the packages that dpkg knows, without a leading slash.
-    pub(crate) fn known_paths(&self) -> HashSet<Vec<u8>> {
-        let known = self.packages.iter().take(self.known);
-        let paths = known.flat_map(|package| &package.files);
-        paths.map(|path| path.get(1..).unwrap_or_default().to_vec()).collect()
-    }
-
-    /// Removes what `info` has of packages that dpkg does not know.
-    ///
-    /// # Errors
-    /// A file cannot be removed.
-    pub(crate) fn forget_unknown(&mut self) -> Result<(), Error> {
-        let info = open_dir(self.root, INFO)?;
-        for package in self.packages.drain(self.known..) {
-            let scripts = package.summary.scripts.iter().map(String::as_str);
-            for file in scripts.chain(["md5sums", "list"]) {
-                let name = format!("{}.{file}", package.summary.info_name);
-                match rustix::fs::unlinkat(&info, &name, rustix::fs::AtFlags::empty()) {
-                    Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-                    Err(error) => {
-                        let path = format!("/{INFO}/{name}");
-                        return Err(Error::Io { doing: "remove", path, source: error.into() });
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds paragraphs, in the place of those of the same names.
-    fn write_status(&self, new: &[Stanza]) -> Result<(), Error> {
-        let text = read(self.root, STATUS)?;
-        let damaged = |error: super::StanzaError| Error::Damaged {
-            path: format!("/{STATUS}"),
-            what: error.to_string(),
-        };
-        let mut stanzas = Stanza::parse(&text).map_err(damaged)?;
-        for stanza in new {
-            let name = stanza.text("Package").unwrap_or_default();
-            // dpkg keeps them by name; the order in which it reads decides about ties later.
-            let at = stanzas.partition_point(|one| one.text("Package").unwrap_or_default() < name);
-            match stanzas.get_mut(at).filter(|one| one.text("Package") == Some(name)) {
-                Some(old) => *old = stanza.clone(),
-                None => stanzas.insert(at, stanza.clone()),
-            }
-        }
-        let mut status = Vec::with_capacity(text.len() + 2000 * new.len());
-        for stanza in &stanzas {
-            stanza.write_to(&mut status);
-            status.push(b'\n');
-        }
-        let (parent, name) = STATUS.rsplit_once('/').unwrap_or(("", STATUS));
-        replace(self.root, parent, name, &status)
+        write_status(self.root, &[stanza])
     }
 
     /// What dpkg records of interests and activations when it unpacks these packages.
@@ -170,9 +105,8 @@ impl<'a> Addition<'a> {
                 }
             }
         }
-        let directory = open_dir(self.root, TRIGGERS)?;
         for (name, text) in triggers::files(&interests) {
-            append(self.root, &directory, &name, text.as_bytes())?;
+            append(self.root, &name, text.as_bytes())?;
         }
         // “-” is nobody; dpkg itself looks who does not want to be waited for.
         let lines = active.iter().map(|(trigger, waiting)| match waiting.is_empty() {
@@ -180,8 +114,73 @@ impl<'a> Addition<'a> {
             false => format!("{trigger} {}\n", waiting.join(" ")),
         });
         let text: String = lines.collect();
-        append(self.root, &directory, "Unincorp", text.as_bytes())
+        if text.is_empty() {
+            return Ok(());
+        }
+        append(self.root, "Unincorp", text.as_bytes())
     }
+}
+
+/// Adds paragraphs to the status, in the place of those of the same names.
+fn write_status(root: BorrowedFd<'_>, new: &[Stanza]) -> Result<(), Error> {
+    let mut stanzas = read_status(root)?;
+    for stanza in new {
+        let name = stanza.text("Package").unwrap_or_default();
+        // dpkg keeps them by name; the order in which it reads decides about ties later.
+        let at = stanzas.partition_point(|one| one.text("Package").unwrap_or_default() < name);
+        match stanzas.get_mut(at).filter(|one| one.text("Package") == Some(name)) {
+            Some(old) => *old = stanza.clone(),
+            None => stanzas.insert(at, stanza.clone()),
+        }
+    }
+    replace_status(root, &stanzas)
+}
+
+fn read_status(root: BorrowedFd<'_>) -> Result<Vec<Stanza>, Error> {
+    Stanza::parse(&read(root, STATUS)?)
+        .map_err(|error| Error::Damaged { path: format!("/{STATUS}"), what: error.to_string() })
+}
+
+fn replace_status(root: BorrowedFd<'_>, stanzas: &[Stanza]) -> Result<(), Error> {
+    let mut status = Vec::new();
+    for stanza in stanzas {
+        stanza.write_to(&mut status);
+        status.push(b'\n');
+    }
+    let (parent, name) = STATUS.rsplit_once('/').unwrap_or(("", STATUS));
+    replace(root, parent, name, &status)
+}
+
+/// Of packages that somebody was bringing in when he was ended, named as their files in `info` are,
+/// those that dpkg knows. One whose `preinst` was running is dpkg's no longer then.
+///
+/// # Errors
+/// The status is not what dpkg writes, or cannot be written.
+pub(crate) fn settle(
+    root: BorrowedFd<'_>,
+    coming: &HashSet<String>,
+) -> Result<HashSet<String>, Error> {
+    let mut known = HashSet::new();
+    let stanzas = read_status(root)?;
+    let count = stanzas.len();
+    let stay = |stanza: &Stanza| {
+        let name = stanza.text("Package").unwrap_or_default();
+        let full = format!("{name}:{}", stanza.text("Architecture").unwrap_or_default());
+        let Some(stem) = [name, &full].into_iter().find(|stem| coming.contains(*stem)) else {
+            return true;
+        };
+        let status = stanza.text("Status").unwrap_or_default();
+        let knows = !status.ends_with(" not-installed") && !status.ends_with(" half-installed");
+        if knows {
+            known.insert(stem.to_owned());
+        }
+        knows
+    };
+    let stanzas: Vec<Stanza> = stanzas.into_iter().filter(stay).collect();
+    if stanzas.len() < count {
+        replace_status(root, &stanzas)?;
+    }
+    Ok(known)
 }
 
 /// Marks new packages as automatically installed, in apt's order, after those that it knows.
@@ -203,15 +202,10 @@ pub(crate) fn mark(root: BorrowedFd<'_>, automatic: &[ExtendedState]) -> Result<
 }
 
 /// Adds text at the end of a file of `triggers`, or makes it.
-fn append(
-    root: BorrowedFd<'_>,
-    directory: &std::os::fd::OwnedFd,
-    name: &str,
-    new: &[u8],
-) -> Result<(), Error> {
+fn append(root: BorrowedFd<'_>, name: &str, new: &[u8]) -> Result<(), Error> {
     let mut text = present(root, TRIGGERS, name)?;
     text.extend_from_slice(new);
-    write(directory, TRIGGERS, name, 0o644, None, &text)
+    replace(root, TRIGGERS, name, &text)
 }
 
 /// The content of a file that may be missing.

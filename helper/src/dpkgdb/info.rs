@@ -12,9 +12,10 @@ use super::registry::Registry;
 use super::status::unpacked_stanza;
 use super::triggers::{self, Interest};
 use super::{Error, Identity, Stanza};
-use crate::unpack::{ControlFile, Tree, Unpacked};
+use crate::unpack::{Control, ControlFile, Tree, Unpacked};
 
-pub(super) const INFO: &str = "var/lib/dpkg/info";
+/// Where dpkg keeps the control files and lists of packages.
+pub(crate) const INFO: &str = "var/lib/dpkg/info";
 
 /// The database of a root that is being filled. Packages may be added by several threads.
 #[derive(Debug)]
@@ -57,13 +58,21 @@ impl<'a> Database<'a> {
         Ok(Self { root, info, packages: Mutex::new(Vec::new()) })
     }
 
+    /// The names in `info` of what is written of a package.
+    pub(crate) fn files_of(unpacked: &Unpacked) -> Vec<String> {
+        let control = &unpacked.control;
+        let stem = info_name(&control.stanza, &control.identity);
+        let control = kept(control).map(|file| file.name.as_str());
+        control.chain(["md5sums", "list"]).map(|name| format!("{stem}.{name}")).collect()
+    }
+
     /// Adds an unpacked package: writes its control files, remembers the rest.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn add(&self, unpacked: Unpacked) -> Result<(), Error> {
         let name = info_name(&unpacked.control.stanza, &unpacked.control.identity);
-        for file in &unpacked.control.files {
+        for file in kept(&unpacked.control) {
             let path = format!("{name}.{}", file.name);
             self.write_control(&path, file)?;
         }
@@ -75,7 +84,7 @@ impl<'a> Database<'a> {
         let activates = triggers::activations(triggers);
         let summary = Summary {
             stanza: unpacked_stanza(&unpacked),
-            scripts: unpacked.control.files.iter().map(|file| file.name.clone()).collect(),
+            scripts: kept(&unpacked.control).map(|file| file.name.clone()).collect(),
             identity: unpacked.control.identity,
             info_name: name,
             control_file: unpacked.control.control_file,
@@ -130,6 +139,11 @@ impl<'a> Database<'a> {
         write_lists(&self.info, &packages, tree, &[])?;
         Ok(Addition::new(self.root, packages, order, interests))
     }
+}
+
+/// Names of control files have no dot; dpkg drops others, which could be those of another package.
+fn kept(control: &Control) -> impl Iterator<Item = &ControlFile> {
+    control.files.iter().filter(|file| !file.name.contains('.'))
 }
 
 fn write_lists(

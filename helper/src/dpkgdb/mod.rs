@@ -21,7 +21,7 @@ mod status;
 mod triggers;
 pub mod version;
 
-pub(crate) use addition::{Addition, mark};
+pub(crate) use addition::{Addition, mark, settle};
 pub use extended::{ExtendedState, bucket_order, extended_states};
 pub use info::{Database, Summary};
 pub(crate) use present::{Objection, Present};

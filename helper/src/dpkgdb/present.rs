@@ -9,6 +9,7 @@ use super::info::{open_dir, read};
 use super::relation::{alternatives, satisfied};
 use super::status::STATUS;
 use super::{Error, Identity, Interest, Stanza};
+use crate::bootstrap;
 use crate::unpack::path::split;
 use crate::unpack::{Tree, Unpacked, escaped};
 
@@ -25,12 +26,12 @@ pub(crate) enum Objection {
     /// This stands in the way.
     Stands(String),
     /// It cannot be found out.
-    Failed(Error),
+    Failed(bootstrap::Error),
 }
 
-impl From<Error> for Objection {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
+impl<E: Into<bootstrap::Error>> From<E> for Objection {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
     }
 }
 
@@ -39,12 +40,17 @@ impl From<Error> for Objection {
 pub(crate) struct Present {
     stanzas: Vec<(Identity, Stanza)>,
     names: HashSet<String>,
-    /// Absolute paths that belong to a package, were its conffiles, are diverted or have an owner
-    /// or mode of their own.
+    /// Absolute paths that belong to a package, were its conffiles or are diverted.
     taken: HashSet<Vec<u8>>,
+    /// Absolute paths that have an owner or mode of their own.
+    overridden: HashSet<Vec<u8>>,
     /// The names of files in `info`, up to their last point.
     stems: HashSet<Vec<u8>>,
     interests: Vec<Interest>,
+    /// Numbers of owners and groups by name.
+    ids: [HashMap<Vec<u8>, u32>; 2],
+    /// Names of packages that apt has a mark of.
+    marked: HashSet<String>,
 }
 
 fn stands<T>(why: impl Into<String>) -> Result<T, Objection> {
@@ -68,8 +74,11 @@ impl Present {
             stanzas: Vec::new(),
             names: HashSet::new(),
             taken: HashSet::new(),
+            overridden: HashSet::new(),
             stems: HashSet::new(),
             interests: Vec::new(),
+            ids: [ids(root, "etc/passwd")?, ids(root, "etc/group")?],
+            marked: marked(root)?,
         };
         for stanza in Stanza::parse(&text).map_err(|error| damaged(error.to_string()))? {
             let Some(name) = stanza.text("Package") else {
@@ -91,10 +100,10 @@ impl Present {
             found.stanzas.push((identity, stanza));
         }
         found.read_info(root)?;
-        found.read_lines(root, "diversions", |line| Some(line.to_vec()))?;
-        found.read_lines(root, "statoverride", |line| {
+        found.taken.extend(lines(root, "diversions", |line| Some(line.to_vec()))?);
+        found.overridden.extend(lines(root, "statoverride", |line| {
             line.splitn(4, |&b| b == b' ').nth(3).map(<[u8]>::to_vec)
-        })?;
+        })?);
         let text = optional(root, &format!("{DPKG}/triggers/File"))?;
         for line in String::from_utf8_lossy(&text).lines() {
             // The package is named last; a path may hold blanks.
@@ -120,17 +129,6 @@ impl Present {
         Ok(())
     }
 
-    fn read_lines(
-        &mut self,
-        root: BorrowedFd<'_>,
-        name: &str,
-        path: impl Fn(&[u8]) -> Option<Vec<u8>>,
-    ) -> Result<(), Error> {
-        let text = optional(root, &format!("{DPKG}/{name}"))?;
-        self.taken.extend(text.split(|&b| b == b'\n').filter_map(path));
-        Ok(())
-    }
-
     /// Interests of its packages in paths.
     pub(crate) fn interests(&self) -> Vec<Interest> {
         self.interests.clone()
@@ -152,6 +150,9 @@ impl Present {
         if self.names.contains(name) {
             return stands(format!("dpkg knows {name} already"));
         }
+        if self.marked.contains(name) {
+            return stands(format!("apt has a mark of {name}"));
+        }
         let with_architecture = format!("{name}:{}", identity.architecture);
         if [name, &with_architecture].iter().any(|stem| self.stems.contains(stem.as_bytes())) {
             return stands(format!("dpkg has files of {name}"));
@@ -168,7 +169,8 @@ impl Present {
         for path in unpacked.files.iter().chain(conffiles.clone()) {
             // A path begins with a slash, or the unpacking would have failed.
             let bare = path.get(1..).unwrap_or_default();
-            if !directories.contains(bare) && bare != b"." && self.taken.contains(path) {
+            let is_taken = !directories.contains(bare) && bare != b"." && self.taken.contains(path);
+            if is_taken || self.overridden.contains(path) {
                 return stands(format!("{} of {name} is taken", escaped(path)));
             }
         }
@@ -180,12 +182,12 @@ impl Present {
         if unpacked.conffiles.iter().any(|one| one.remove_on_upgrade) {
             return stands(format!("{name} has conffiles that go"));
         }
-        let preinst = unpacked.control.file("preinst").map_or(&b""[..], |file| &file.data);
-        let lines = preinst.split(|&b| b == b'\n');
-        for line in lines.filter(|line| !line.trim_ascii_start().starts_with(b"#")) {
-            for word in ["dpkg-divert", "dpkg-statoverride"] {
-                if line.windows(word.len()).any(|part| part == word.as_bytes()) {
-                    return stands(format!("preinst of {name} calls {word}"));
+        for (kind, owners) in unpacked.owners.iter().enumerate() {
+            for (id, owner) in owners {
+                // dpkg believes the name, if the root has one.
+                if self.ids[kind].get(owner).is_some_and(|known| known != id) {
+                    let owner = escaped(owner);
+                    return stands(format!("{owner} of {name} has another number here"));
                 }
             }
         }
@@ -234,7 +236,7 @@ fn is_there(tree: &Tree<'_>, path: &[u8]) -> bool {
 
 /// Options in dpkg's configuration may leave files out or run programs.
 fn check_configuration(root: BorrowedFd<'_>) -> Result<(), Objection> {
-    let mut files = vec![format!("{CONFIG}/dpkg.cfg")];
+    let mut files = vec![format!("{CONFIG}/dpkg.cfg"), "root/.dpkg.cfg".to_owned()];
     for name in names(root, &format!("{CONFIG}/dpkg.cfg.d"))? {
         files.push(format!("{CONFIG}/dpkg.cfg.d/{}", String::from_utf8_lossy(&name)));
     }
@@ -248,6 +250,33 @@ fn check_configuration(root: BorrowedFd<'_>) -> Result<(), Objection> {
         }
     }
     Ok(())
+}
+
+/// The number in the third field of each line, by the name in its first (`passwd(5)`, `group(5)`).
+fn ids(root: BorrowedFd<'_>, path: &str) -> Result<HashMap<Vec<u8>, u32>, Error> {
+    let text = optional(root, path)?;
+    let line = |line: &[u8]| {
+        let mut fields = line.split(|&byte| byte == b':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        Some((name.to_vec(), std::str::from_utf8(number).ok()?.parse().ok()?))
+    };
+    Ok(text.split(|&byte| byte == b'\n').filter_map(line).collect())
+}
+
+fn marked(root: BorrowedFd<'_>) -> Result<HashSet<String>, Error> {
+    let text = optional(root, "var/lib/apt/extended_states")?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().filter_map(|line| line.strip_prefix("Package: ")).map(str::to_owned).collect())
+}
+
+/// Paths that lines of a file of the database name.
+fn lines(
+    root: BorrowedFd<'_>,
+    name: &str,
+    path: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let text = optional(root, &format!("{DPKG}/{name}"))?;
+    Ok(text.split(|&b| b == b'\n').filter_map(path).collect())
 }
 
 fn is_missing(error: &Error) -> bool {

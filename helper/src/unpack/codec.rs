@@ -2,13 +2,15 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use liblzma::stream::{CONCATENATED, IGNORE_CHECK, Stream};
+use liblzma::stream::{CONCATENATED, IGNORE_CHECK, MtStreamBuilder, Stream};
 
 use super::error::Problem;
 
 /// The most memory that an xz stream may ask for, in bytes. `xz -9` needs 65 MiB; dpkg-deb
 /// writes with 8 MiB dictionaries (`-6`).
 const XZ_MEMORY: u64 = 130 << 20;
+/// Memory for which several blocks are decoded at once, bytes; else it is one after the other.
+const XZ_PARALLEL: u64 = 256 << 20;
 
 /// The largest zstd window, as its binary logarithm: 128 MiB, what `zstd -d` takes without
 /// `--long`.
@@ -72,6 +74,9 @@ enum Kind<R: BufRead> {
     Plain(R),
     Gzip(flate2::bufread::MultiGzDecoder<R>),
     Xz(liblzma::bufread::XzDecoder<R>),
+    /// The first of streams that may follow each other, which the parallel decoder cannot tell;
+    /// nothing after the last one.
+    XzFirst(Option<liblzma::bufread::XzDecoder<R>>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
 }
 
@@ -109,6 +114,25 @@ impl<R: BufRead> Decoder<R> {
             }
         }))
     }
+
+    /// As [`Decoder::new`], but what was compressed with xz in several blocks (`xz -T`, as Debian's
+    /// indexes are) is decoded by so many threads, as far as memory goes.
+    ///
+    /// # Errors
+    /// As [`Decoder::new`].
+    pub fn parallel(compression: Compression, stream: R, threads: u32) -> Result<Self, Problem> {
+        if compression != Compression::Xz || threads < 2 {
+            return Self::new(compression, stream, Sums::Trust);
+        }
+        let decoder = MtStreamBuilder::new()
+            .threads(threads)
+            .memlimit_threading(XZ_PARALLEL)
+            .memlimit_stop(XZ_MEMORY)
+            .decoder()
+            .map_err(|error| Problem::io("start the xz decoder", error))?;
+        let first = liblzma::bufread::XzDecoder::new_stream(stream, decoder);
+        Ok(Self(Kind::XzFirst(Some(first))))
+    }
 }
 
 impl<R: BufRead> Read for Decoder<R> {
@@ -117,6 +141,23 @@ impl<R: BufRead> Read for Decoder<R> {
             Kind::Plain(stream) => stream.read(buffer),
             Kind::Gzip(stream) => stream.read(buffer),
             Kind::Xz(stream) => stream.read(buffer),
+            Kind::XzFirst(first) => {
+                let Some(stream) = first else { return Ok(0) };
+                let count = stream.read(buffer)?;
+                if count > 0 || buffer.is_empty() {
+                    return Ok(count);
+                }
+                let Some(mut rest) = first.take().map(liblzma::bufread::XzDecoder::into_inner)
+                else {
+                    return Ok(0);
+                };
+                if rest.fill_buf()?.is_empty() {
+                    return Ok(0);
+                }
+                let decoder = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
+                self.0 = Kind::Xz(liblzma::bufread::XzDecoder::new_stream(rest, decoder));
+                self.read(buffer)
+            }
             Kind::Zstd(stream) => stream.read(buffer),
         }
     }

@@ -35,7 +35,7 @@ pub use error::{Error, Problem};
 pub use package::{Unpacked, Unpacker, hex};
 pub use place::Limits;
 pub use tree::Tree;
-pub(crate) use tree::{Record, set_mode};
+pub(crate) use tree::set_mode;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -54,6 +54,8 @@ pub struct Unpacked {
     pub(crate) alias_links: Vec<Vec<u8>>,
     /// Somebody else than uid 0 to 99, whose names are the same everywhere, owns something of it.
     pub(crate) foreign_owner: bool,
+    /// Owners and groups by number and name, as far as the archive names them.
+    pub(crate) owners: [HashSet<(u32, Vec<u8>)>; 2],
     /// A hard link has another mode or owner than what it names: dpkg would set these.
     pub(crate) uneven_links: bool,
 }
@@ -140,6 +142,7 @@ impl<'a> Unpacker<'a> {
             around: Vec::new(),
             alias_links: Vec::new(),
             foreign_owner: false,
+            owners: Default::default(),
             uneven_links: false,
             bytes: 0,
         };
@@ -151,7 +154,7 @@ impl<'a> Unpacker<'a> {
         }
         stream.finish().map_err(in_data)?;
         let Job { sums, files, directories, filled, symlinks, .. } = job;
-        let Job { alias_links, foreign_owner, uneven_links, bytes, .. } = job;
+        let Job { alias_links, foreign_owner, owners, uneven_links, bytes, .. } = job;
         let control = reader.finish()?;
         Ok(Unpacked {
             control,
@@ -164,6 +167,7 @@ impl<'a> Unpacker<'a> {
             symlinks,
             alias_links,
             foreign_owner,
+            owners,
             uneven_links,
         })
     }
@@ -193,6 +197,7 @@ struct Job<'t, 'a> {
     around: Vec<Vec<u8>>,
     alias_links: Vec<Vec<u8>>,
     foreign_owner: bool,
+    owners: [HashSet<(u32, Vec<u8>)>; 2],
     uneven_links: bool,
     bytes: u64,
 }
@@ -203,7 +208,17 @@ impl Job<'_, '_> {
             return Err(Problem::Cancelled);
         }
         self.budget.entry()?;
+        if entry.name.contains(&b'\n') {
+            // dpkg's lists of files have one in each line.
+            return Err(Problem::Refused("the name of a file may have no newline".into()));
+        }
         self.foreign_owner |= entry.uid.max(entry.gid) >= FIRST_DYNAMIC_ID;
+        for (kind, id) in [entry.uid, entry.gid].into_iter().enumerate() {
+            let name = &entry.names[kind];
+            if !name.is_empty() && !self.owners[kind].iter().any(|(i, n)| *i == id && n == name) {
+                self.owners[kind].insert((id, name.clone()));
+            }
+        }
         let path = clean(&entry.name, Absolute::Refuse)?;
         while self.around.last().is_some_and(|directory| !is_below(&path, directory)) {
             self.around.pop();
@@ -268,6 +283,7 @@ impl Job<'_, '_> {
             Kind::Symlink => {
                 let placed = self.placer.symlink(&target, entry)?;
                 if placed == Placed::Occupied
+                    && !self.placer.walker.tree().has_journal()
                     && self.placer.existing_link(&target)?.as_deref() == Some(&entry.link[..])
                 {
                     // A link into a merged /usr that was made ahead of its package.

@@ -176,7 +176,7 @@ impl<'t, 'a> Placer<'t, 'a> {
             Err(Errno::EXIST) => return Ok(Placed::Occupied),
             Err(error) => return Err(Problem::io("create the file", error)),
         };
-        self.walker.tree().note(path, false);
+        self.walker.tree().note(path, false)?;
         budget.bytes -= entry.size;
         loop {
             let part = stream.fill()?;
@@ -229,7 +229,7 @@ impl<'t, 'a> Placer<'t, 'a> {
             Err(Errno::EXIST) => return Ok(Placed::Occupied),
             Err(error) => return Err(Problem::io("make the symbolic link", error)),
         }
-        self.walker.tree().note(path, false);
+        self.walker.tree().note(path, false)?;
         self.set_link_metadata(path, entry)?;
         Ok(Placed::New)
     }
@@ -274,7 +274,7 @@ impl<'t, 'a> Placer<'t, 'a> {
         match rustix::fs::linkat(&target_parent.fd, target_name, &parent.fd, name, AtFlags::empty())
         {
             Ok(()) => {
-                self.walker.tree().note(path, false);
+                self.walker.tree().note(path, false)?;
                 Ok(Placed::New)
             }
             Err(Errno::EXIST) => Ok(Placed::Occupied),
@@ -296,7 +296,7 @@ impl<'t, 'a> Placer<'t, 'a> {
             Err(Errno::EXIST) => return Ok(Placed::Occupied),
             Err(error) => return Err(Problem::io("make the named pipe", error)),
         }
-        self.walker.tree().note(path, false);
+        self.walker.tree().note(path, false)?;
         self.set_link_metadata(path, entry)?;
         // What was just made with O_EXCL semantics is no link that chmod could follow; the
         // tree belongs to one unpacking at a time.

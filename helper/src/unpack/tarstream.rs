@@ -43,6 +43,8 @@ pub(crate) struct Entry {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
+    /// Names of both in the archive; empty if it has none.
+    pub names: [Vec<u8>; 2],
     /// Seconds and nanoseconds since 1970.
     pub mtime: (i64, u32),
     /// Bytes of data that follow (only a [`Kind::File`] has any).
@@ -152,6 +154,11 @@ impl<R: Read> TarStream<R> {
                 mode: header.mode().map_err(bad_number)? & 0o7777,
                 uid: id(pax.uid.map_or_else(|| header.uid(), Ok), "owner")?,
                 gid: id(pax.gid.map_or_else(|| header.gid(), Ok), "group")?,
+                names: [
+                    pax.names[0].take().or_else(|| header.username_bytes().map(<[u8]>::to_vec)),
+                    pax.names[1].take().or_else(|| header.groupname_bytes().map(<[u8]>::to_vec)),
+                ]
+                .map(Option::unwrap_or_default),
                 mtime,
                 size: data,
                 xattrs: pax.xattrs,
@@ -279,6 +286,8 @@ struct Pax {
     size: Option<u64>,
     uid: Option<u64>,
     gid: Option<u64>,
+    /// Of the owner and the group.
+    names: [Option<Vec<u8>>; 2],
     mtime: Option<(i64, u32)>,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -302,6 +311,8 @@ impl Pax {
                 b"size" => self.size = Some(number(value).ok_or_else(bad)?),
                 b"uid" => self.uid = Some(number(value).ok_or_else(bad)?),
                 b"gid" => self.gid = Some(number(value).ok_or_else(bad)?),
+                b"uname" => self.names[0] = Some(value.to_vec()),
+                b"gname" => self.names[1] = Some(value.to_vec()),
                 b"mtime" => self.mtime = Some(time(value).ok_or_else(bad)?),
                 _ => {
                     if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {

@@ -7,10 +7,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -30,51 +31,8 @@ pub struct Tree<'a> {
     /// Set as soon as `openat2` turns out to be missing (before Linux 5.6, or filtered).
     portable: AtomicBool,
     merged_usr: bool,
-    /// What was made in it, in order, if somebody may want to take it back.
-    made: Option<Mutex<Vec<Made>>>,
-}
-
-/// Something that was made in a tree.
-#[derive(Debug)]
-struct Made {
-    /// Clean path.
-    path: Vec<u8>,
-    directory: bool,
-}
-
-/// What was made in a tree, in its order.
-#[derive(Debug, Default)]
-pub(crate) struct Record(Vec<Made>);
-
-impl Record {
-    /// Removes it, except for the clean paths that `keep` names, and directories in which there is
-    /// something else by now.
-    ///
-    /// # Errors
-    /// Something cannot be removed; the rest is then left as well.
-    pub(crate) fn take_back(
-        self,
-        tree: &Tree<'_>,
-        keep: impl Fn(&[u8]) -> bool,
-    ) -> Result<(), Errno> {
-        // Directories after what is in them.
-        for one in self.0.iter().rev().filter(|one| !keep(&one.path)) {
-            let (parent, name) = split(&one.path);
-            let parent = match tree.open_dir(parent) {
-                Err(Errno::NOENT) => continue,
-                other => other?,
-            };
-            let flags = if one.directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-            match rustix::fs::unlinkat(&parent, name, flags) {
-                // A package that replaces another takes away what that one made; a script may do
-                // anything.
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(Errno::NOTEMPTY | Errno::EXIST) if one.directory => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
+    /// Where it is written down what is made in it.
+    journal: Option<&'a File>,
 }
 
 /// The directories below `/` that a merged /usr replaces with links into `/usr`.
@@ -83,36 +41,37 @@ const ALIASED: [&[u8]; 7] = [b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libo
 impl<'a> Tree<'a> {
     /// A tree below `root`, a descriptor of a directory (`O_PATH` is enough).
     pub fn new(root: BorrowedFd<'a>) -> Self {
-        Self { root, portable: AtomicBool::new(false), merged_usr: false, made: None }
+        Self { root, portable: AtomicBool::new(false), merged_usr: false, journal: None }
     }
 
-    /// Remembers what is made, for [`Tree::take_back`].
+    /// Writes down what is made: for each path that was not there before a letter, `d` for a
+    /// directory and `f` for everything else, the clean path, and a zero byte.
     #[must_use]
-    pub fn with_record(mut self) -> Self {
-        self.made = Some(Mutex::default());
+    pub fn with_journal(mut self, journal: &'a File) -> Self {
+        self.journal = Some(journal);
         self
     }
 
-    /// Notes that there is something at `path` that was not there before.
-    pub(crate) fn note(&self, path: &[u8], directory: bool) {
-        if let Some(made) = &self.made {
-            let made = &mut *made.lock().unwrap_or_else(PoisonError::into_inner);
-            made.push(Made { path: path.to_vec(), directory });
-        }
+    /// Whether it is a tree in which nothing may change but what comes new.
+    pub(crate) fn has_journal(&self) -> bool {
+        self.journal.is_some()
     }
 
-    /// Removes what was made since the tree is recorded, and nothing else.
+    /// Notes that there is something at `path` that was not there before.
     ///
     /// # Errors
-    /// Something cannot be removed; the rest is then left as well.
-    pub fn take_back(&self) -> Result<(), Errno> {
-        self.recorded().take_back(self, |_| false)
-    }
-
-    /// What was made since the tree is recorded; it is recorded no longer.
-    pub(crate) fn recorded(&self) -> Record {
-        let Some(made) = &self.made else { return Record(Vec::new()) };
-        Record(std::mem::take(&mut *made.lock().unwrap_or_else(PoisonError::into_inner)))
+    /// It cannot be noted; it is gone then.
+    pub(crate) fn note(&self, path: &[u8], directory: bool) -> Result<(), Problem> {
+        let Some(mut journal) = self.journal else { return Ok(()) };
+        let kind: &[u8] = if directory { b"d" } else { b"f" };
+        journal.write_all(&[kind, path, b"\0"].concat()).map_err(|error| {
+            let (parent, name) = split(path);
+            let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+            // The first failure counts.
+            let _ =
+                self.open_dir(parent).and_then(|parent| rustix::fs::unlinkat(&parent, name, flags));
+            Problem::Io { doing: "write the journal".into(), source: error }
+        })
     }
 
     /// Makes `bin`, `sbin`, `lib` and `lib*` links into `usr` where a package brings them as
@@ -288,7 +247,7 @@ impl<'t, 'a> Walker<'t, 'a> {
         }
         match rustix::fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(mode & 0o777)) {
             Ok(()) => {
-                self.tree.note(path, true);
+                self.tree.note(path, true)?;
                 Ok(true)
             }
             Err(Errno::EXIST) => match self.tree.open_dir(path) {

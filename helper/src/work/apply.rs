@@ -7,6 +7,8 @@ use crate::bootstrap::Error;
 use crate::dpkgdb::{ExtendedState, Identity};
 use crate::protocol::{ApplyPlan, ApplyStep, Doing, Failure, FailureKind, Reply};
 use crate::unpack::Progress;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -28,6 +30,7 @@ pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<Reply, Fail
     let unpacked = std::thread::scope(|threads| {
         let receiver = threads.spawn(|| {
             receive(work.replies, &enough, sender)
+                .and_then(|_| listen(work.replies, &enough))
                 .inspect_err(|_| cancel.store(true, Ordering::Relaxed))
         });
         let unpacked = unpack(work.root.as_fd(), &plan, &arrivals, &cancel, &mut progress);
@@ -48,8 +51,29 @@ pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<Reply, Fail
         Outcome::Declined(why) => return Ok(Reply::Declined(why)),
     };
     let around: &Surroundings<'_> = work.around;
-    unconfigured.configure(&mut Runner { around, log }).map_err(failure)?;
+    let mut runner = Runner { around, log, caller: Some(work.replies) };
+    unconfigured.configure(&mut runner).map_err(failure)?;
     Ok(Reply::Done)
+}
+
+/// Waits until the other end of `enough` is closed.
+///
+/// # Errors
+/// The host does not want it any more, or is gone.
+fn listen(replies: &OwnedFd, enough: &std::io::PipeReader) -> Result<(), Failure> {
+    loop {
+        let mut set = [PollFd::new(enough, PollFlags::IN), PollFd::new(replies, PollFlags::IN)];
+        match poll(&mut set, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Failure::system("cannot wait for the host", error)),
+        }
+        if !set[0].revents().is_empty() {
+            return Ok(());
+        }
+        if !set[1].revents().is_empty() {
+            return Err(Failure::request("the host has cancelled"));
+        }
+    }
 }
 
 /// Programs that fail are told apart: what they printed says why.

@@ -55,7 +55,7 @@ pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<(), Failure
         }
     })?;
     store::write_files(work.root, &message.passing_files)?;
-    let mut runner = Runner { around: work.around, log };
+    let mut runner = Runner { around: work.around, log, caller: None };
     staged.with_epoch(epoch).configure(&mut runner, &mut events).map_err(explained)?;
     for file in &message.passing_files {
         let _ = rustix::fs::unlinkat(work.root, &file.path, AtFlags::empty());
@@ -133,7 +133,7 @@ pub(super) fn receive(
                 }
             }
             Control::End { epoch } => return Ok(epoch),
-            Control::Signal(_) => {}
+            Control::Signal(_) => return Err(Failure::request("the host has cancelled")),
         }
     }
 }
@@ -172,6 +172,35 @@ impl Work<'_> {
 pub(super) struct Runner<'a> {
     pub(super) around: &'a Surroundings<'a>,
     pub(super) log: OwnedFd,
+    /// Who ends what runs by saying anything, or by going away; nobody where the keeper ends all.
+    pub(super) caller: Option<&'a OwnedFd>,
+}
+
+impl Runner<'_> {
+    /// Waits for the end of a program, or for whoever wants it to end.
+    fn attend(&self, child: &process::Child) -> std::io::Result<()> {
+        let Some(caller) = self.caller else { return Ok(()) };
+        loop {
+            let mut set =
+                [PollFd::new(&child.pidfd, PollFlags::IN), PollFd::new(caller, PollFlags::IN)];
+            match poll(&mut set, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if !set[0].revents().is_empty() {
+                return Ok(());
+            }
+            if !set[1].revents().is_empty() {
+                if let Some(pid) = rustix::process::Pid::from_raw(child.pid) {
+                    let kill = rustix::process::Signal::KILL;
+                    // Its scripts are of its group: it was started as the leader of one.
+                    let _ = rustix::process::kill_process_group(pid, kill);
+                    let _ = rustix::process::kill_process(pid, kill);
+                }
+                return Ok(());
+            }
+        }
+    }
 }
 
 impl RunInRoot for Runner<'_> {
@@ -211,6 +240,7 @@ impl RunInRoot for Runner<'_> {
                         failure = Some(why);
                     }
                 }
+                self.attend(&child)?;
                 let status = process::wait_for(child.pid)?;
                 if let Some(failure) = failure {
                     return Err(std::io::Error::other(failure.to_string()));

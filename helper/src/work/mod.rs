@@ -61,6 +61,26 @@ pub fn start(
     }
 }
 
+/// Takes back what an installation left that was ended in the middle, in a process of its own.
+///
+/// # Errors
+/// It cannot be taken back.
+pub fn recover(bare: &OwnedFd) -> Result<(), Failure> {
+    match process::fork(0).doing(|| "cannot fork".into())? {
+        Fork::Parent(child) => {
+            let status = process::wait_for(child.pid).doing(|| "cannot wait".into())?;
+            match process::outcome(status) {
+                (Some(0), _) => Ok(()),
+                _ => Err(Failure::hostile("dpkg's database in the root is not what dpkg writes")),
+            }
+        }
+        Fork::Child => {
+            process::reset_signals();
+            process::exit_now(i32::from(crate::apply::recover(bare.as_fd()).is_err()))
+        }
+    }
+}
+
 struct Work<'a> {
     root: &'a OwnedFd,
     replies: &'a OwnedFd,

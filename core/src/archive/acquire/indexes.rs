@@ -6,6 +6,7 @@ use crate::archive::decode::{Compression, copy_bounded};
 use crate::archive::parallel::in_parallel;
 use crate::archive::release::{Listed, Release};
 use crate::archive::state::{ArchiveState, IndexFile, SuiteState, suite_url};
+use crate::archive::table::Scanner;
 use crate::archive::transport::{Download, Size, Started, into_error};
 use crate::archive::uri;
 use crate::config::{ArchiveSource, ByHash};
@@ -15,6 +16,7 @@ use crate::operation::Scope;
 use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 /// Largest decoded index where the Release file names only a compressed one, in bytes.
 const UNLISTED: u64 = 1024 * 1024 * 1024;
@@ -218,9 +220,33 @@ impl Acquire<'_> {
         let mut input = Hashing::new(Counted { inner: stream, progress });
         let mut object = self.lists.create()?;
         let limit = plain.map_or(UNLISTED, |plain| plain.size);
-        let copied = {
+        let (mut copied, kept) = {
             let mut decoder = BufReader::with_capacity(256 * 1024, compression.decode(&mut input)?);
-            copy_bounded(&mut decoder, &mut object, limit)
+            // Decoding takes longer than all that happens to what is decoded.
+            let (sender, receiver) = sync_channel::<Vec<u8>>(16);
+            std::thread::scope(|threads| {
+                let keeper = threads.spawn(|| {
+                    let mut scanner = Scanner::default();
+                    for piece in receiver {
+                        object.write_all(&piece)?;
+                        scanner.feed(&piece);
+                    }
+                    Ok(scanner.made())
+                });
+                let copied = copy_bounded(&mut decoder, &mut Pieces(sender), limit);
+                (
+                    copied,
+                    keeper.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))),
+                )
+            })
+        };
+        // What could not be kept is why no more was decoded.
+        let table = match kept {
+            Ok(table) => Some(table),
+            Err(error) => {
+                copied = Err(error);
+                None
+            }
         };
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -259,7 +285,25 @@ impl Acquire<'_> {
             Some(plain) => plain.sha256,
             None => unlisted_name(listed),
         };
-        self.lists.keep_as(file, name)
+        let path = self.lists.keep_as(file, name)?;
+        if let Some(table) = table {
+            table.keep(&path);
+        }
+        Ok(path)
+    }
+}
+
+/// Hands what is written on to another thread.
+struct Pieces(SyncSender<Vec<u8>>);
+
+impl io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.send(bytes.to_vec()).map_err(gone).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -82,8 +82,23 @@ impl Acquire<'_> {
                 seen.as_ref().filter(|seen| !matches!(seen.signed, SignedFile::Unsigned(_)));
             fresh = self.fetch_release(&url, source, known.map(|seen| &seen.validators))?;
         }
+        let mut kept = None;
+        if fresh.is_none()
+            && let Some(seen) = &seen
+        {
+            let stored = self.stored(seen, &url, keys.as_ref(), ask);
+            let usable =
+                stored.as_ref().is_ok_and(|(release, ..)| release.check(source, now).is_ok());
+            if ask && !usable {
+                // Something on the way may hold an old file for the newest, or ours is damaged.
+                fresh = self.fetch_release(&url, source, None)?;
+            }
+            kept = Some(stored);
+        }
         let taken = match (fresh, seen) {
-            (None, Some(seen)) => self.stored(&seen, &url, keys.as_ref(), ask)?,
+            (None, Some(seen)) => {
+                kept.unwrap_or_else(|| self.stored(&seen, &url, keys.as_ref(), ask))?
+            }
             (Some(fetched), seen) => {
                 *claims = fetched.claims(source);
                 let text = fetched.verify(&url, keys.as_ref())?;

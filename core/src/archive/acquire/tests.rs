@@ -147,6 +147,84 @@ fn without_a_change_only_one_conditional_request_is_made() {
     assert!(archive.server.requests().is_empty());
 }
 
+const IN_RELEASE: &str = "/debian/dists/test/InRelease";
+
+impl Archive {
+    /// A signed Release file that is valid until then.
+    fn limited(&self, until: i64) -> Vec<u8> {
+        let packed = gzip(PACKAGES.as_bytes());
+        let text = Self::release(&packed, PACKAGES.as_bytes(), date::now() - 1000);
+        let limit = format!("Valid-Until: {}\nSuite: test\n", date::format(until));
+        self.signer.sign_inline(&text.replace("Suite: test\n", &limit)).into_bytes()
+    }
+
+    /// Where the store keeps the Release file.
+    fn kept(&self) -> std::path::PathBuf {
+        let objects = std::fs::read_dir(self.cache.path().join("lists/v1/objects")).unwrap();
+        let signed = |path: &std::path::PathBuf| {
+            String::from_utf8_lossy(&std::fs::read(path).unwrap()).contains("BEGIN PGP")
+        };
+        objects.map(|entry| entry.unwrap().path()).find(signed).unwrap()
+    }
+}
+
+#[test]
+fn that_nothing_has_changed_is_no_answer_to_who_has_nothing() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    archive.server.set(IN_RELEASE, Behaviour::Unchanged);
+    let error = archive.refresh(archive.source(), Refresh::Always).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Archive);
+    assert!(error.to_string().contains("304"), "{error}");
+    // Nor is it for an index, of which nobody asks whether it has changed.
+    archive.publish(date::now());
+    let index = "/debian/dists/test/main/binary-amd64/Packages.gz";
+    archive.server.set(index, Behaviour::Unchanged);
+    let error = archive.refresh(archive.source(), Refresh::Always).unwrap_err();
+    assert!(error.to_string().contains("304"), "{error}");
+    archive.publish(date::now());
+    archive.refresh(archive.source(), Refresh::Always).unwrap();
+}
+
+#[test]
+fn what_the_store_has_lost_is_not_asked_for_conditionally() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    archive.refresh(archive.source(), Refresh::Always).unwrap();
+    let sound = std::fs::read(archive.kept()).unwrap();
+    archive.server.set(IN_RELEASE, Behaviour::Stale(sound.clone()));
+    std::fs::remove_file(archive.kept()).unwrap();
+    archive.refresh(archive.source(), Refresh::Always).unwrap();
+    assert_eq!(std::fs::read(archive.kept()).unwrap(), sound);
+    // What is damaged is as good as lost.
+    let damaged = String::from_utf8_lossy(&sound).replace("Origin: Test", "Origin: Evil");
+    std::fs::write(archive.kept(), damaged).unwrap();
+    archive.refresh(archive.source(), Refresh::Always).unwrap();
+    assert_eq!(std::fs::read(archive.kept()).unwrap(), sound);
+}
+
+#[test]
+fn a_mirror_that_keeps_an_expired_file_for_unchanged_is_asked_again() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    let now = date::now();
+    let expired = archive.limited(now - 100);
+    archive.server.set(IN_RELEASE, Behaviour::File(expired.clone()));
+    let lenient = ArchiveSource { check_valid_until: false, ..archive.source() };
+    archive.refresh(lenient, Refresh::Always).unwrap();
+    // It has no other one.
+    archive.server.set(IN_RELEASE, Behaviour::Stale(expired));
+    let error = archive.refresh(archive.source(), Refresh::Always).unwrap_err();
+    assert!(error.to_string().contains("expired"), "{error}");
+    // It has, and says so to who does not ask whether anything has changed.
+    archive.server.set(IN_RELEASE, Behaviour::Stale(archive.limited(now + 10_000)));
+    archive.server.requests();
+    archive.refresh(archive.source(), Refresh::Always).unwrap();
+    assert_eq!(archive.server.requests(), [IN_RELEASE, IN_RELEASE]);
+    archive.refresh(archive.source(), Refresh::Always).unwrap();
+    assert_eq!(archive.server.requests(), [IN_RELEASE]);
+}
+
 #[test]
 fn an_older_release_file_is_not_used() {
     let archive = Archive::new();

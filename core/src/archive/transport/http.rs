@@ -174,7 +174,10 @@ impl Http {
                 let body = body(response);
                 Ok(Answer::Body { from, size, validators, body })
             }
-            304 if request.from == 0 && request.known.is_some() => Ok(Answer::Unchanged),
+            // To anything but a conditional request it is no answer.
+            304 if request.from == 0 && request.known.is_some_and(Validators::say_something) => {
+                Ok(Answer::Unchanged)
+            }
             // The part that is known is as long as the file, or longer: nothing is left to read.
             416 => {
                 let size = text(headers, header::CONTENT_RANGE)

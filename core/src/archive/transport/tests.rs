@@ -11,6 +11,10 @@ use std::sync::{Arc, Mutex};
 /// What the server does with a path.
 #[derive(Clone)]
 pub(crate) enum Behaviour {
+    /// Says that nothing has changed, whatever was asked.
+    Unchanged,
+    /// Says so to every conditional request; else sends this.
+    Stale(Vec<u8>),
     /// Serves it, with ranges.
     File(Vec<u8>),
     /// Serves it whole, whatever was asked.
@@ -144,7 +148,11 @@ fn serve(mut stream: TcpStream, state: &State) {
                     .and_then(|()| stream.write_all(&body[from..]))
                 }
             }
-            Some(Behaviour::NoRanges(body)) => {
+            Some(Behaviour::Unchanged) => write!(stream, "HTTP/1.1 304 Not Modified\r\n\r\n"),
+            Some(Behaviour::Stale(_)) if etag.is_some() => {
+                write!(stream, "HTTP/1.1 304 Not Modified\r\n\r\n")
+            }
+            Some(Behaviour::Stale(body) | Behaviour::NoRanges(body)) => {
                 write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len())
                     .and_then(|()| stream.write_all(&body))
             }

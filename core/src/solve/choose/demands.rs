@@ -43,7 +43,7 @@ impl<'a> Offer<'a> {
         let mut names = vec![package.name()];
         let mut provided: HashMap<_, Vec<_>> = HashMap::new();
         if package.has_provides() {
-            for (name, version) in names_provided(package.field("Provides")) {
+            for (name, version) in names_provided(package.provides()) {
                 let versions = provided.entry(name).or_default();
                 if versions.is_empty() && name != package.name() {
                     names.push(name);
