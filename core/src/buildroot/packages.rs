@@ -58,7 +58,7 @@ impl Buildroot {
     /// As [`Buildroot::install`], and [`crate::ErrorKind::Source`].
     pub fn install_dependencies(&self, options: &RebuildOptions, scope: &Scope) -> Result<Plan> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
-        let joined = self.current();
+        let joined = self.current(scope)?;
         let session = self.session(Access::default(), scope)?;
         let alone = joined.is_none() && self.is_unchanged()?;
         let state = self.state_for(options, &archives, scope)?;
@@ -83,7 +83,7 @@ impl Buildroot {
     /// Those of [`Rebuild::new`] and [`Rebuild::run`] and of [`Buildroot::session`].
     pub fn rebuild(&self, options: RebuildOptions, scope: &Scope) -> Result<BuildResult> {
         self.check_fork()?;
-        let joined = self.current();
+        let joined = self.current(scope)?;
         let cleanup = options.cleanup_after.unwrap_or(self.config.build.cleanup_after);
         let rebuild = Rebuild::new(options)?;
         let prepared = rebuild.prepare(scope, &self.name, |scope| {
@@ -118,9 +118,11 @@ impl Buildroot {
         if wanted && joined.is_none() {
             // Nobody gets in between: whoever waits for the root finds it clean. The packages are
             // there: what is left of the root is no reason to fail.
-            let cleaned = self.refuse_if_open("clean").and_then(|()| {
-                locks.iter().try_for_each(|lock| self.start_over(lock, &Scope::quiet()))
-            });
+            // Somebody who is opening a session waits for these locks.
+            let cleaned = match self.open.now() {
+                Some(_) => Err(self.is_open("clean")),
+                None => locks.iter().try_for_each(|lock| self.start_over(lock, &Scope::quiet())),
+            };
             if let Err(error) = cleaned {
                 scope.warn(format!("the root keeps what the build left: {error}"), None);
             }
