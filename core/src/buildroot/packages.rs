@@ -1,6 +1,7 @@
 //! Packages of a buildroot and builds in it: what is asked of the archives, of apt inside and of
 //! the build, put together.
 
+use super::limit::PLANS;
 use super::{Access, Buildroot, Session};
 use crate::apt::{Apt, Plan};
 use crate::archive::access::Archives;
@@ -175,7 +176,7 @@ impl Buildroot {
     /// Where it is kept what apt chose in this root without changes. Another root may hold another
     /// apt, which is not asked to speak for this one.
     fn plans(&self) -> Result<Option<PathBuf>> {
-        let folder = self.zone.places().cache.join("lists/v1/plans");
+        let folder = self.zone.places().cache.join(PLANS);
         Ok(self.base()?.and_then(|base| base.layers().next().map(|layer| folder.join(layer))))
     }
 
