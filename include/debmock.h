@@ -1497,7 +1497,8 @@ int32_t debmock_install_dependencies_start(const struct debmock_buildroot *root,
  * or a new one. Waits for other processes that use it, as long as the config says. options may be
  * NULL. Free the session with debmock_session_free.
  *
- * Fails with DEBMOCK_ERR_LOCKED when the time to wait has run out, and as debmock_init.
+ * Fails with DEBMOCK_ERR_LOCKED when the time to wait has run out, with DEBMOCK_ERR_BUSY if the
+ * session that is open lacks the network that options ask for, and as debmock_init.
  */
 int32_t debmock_session_open(const struct debmock_buildroot *root,
                              const struct debmock_session_options *options,

@@ -81,7 +81,8 @@ unsafe fn copy_out(
 /// or a new one. Waits for other processes that use it, as long as the config says. options may be
 /// NULL. Free the session with debmock_session_free.
 ///
-/// Fails with DEBMOCK_ERR_LOCKED when the time to wait has run out, and as debmock_init.
+/// Fails with DEBMOCK_ERR_LOCKED when the time to wait has run out, with DEBMOCK_ERR_BUSY if the
+/// session that is open lacks the network that options ask for, and as debmock_init.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn debmock_session_open(
     root: *const Buildroot,

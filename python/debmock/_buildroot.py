@@ -451,7 +451,8 @@ class Buildroot(Work):
         With ``network`` the session sees the host's resolver configuration, so that programs can
         be given the network.
 
-        Raises :class:`LockedError` when the time to wait has run out, and as :meth:`init`.
+        Raises :class:`LockedError` when the time to wait has run out, :class:`BusyError` if the
+        session that is open lacks the network, and as :meth:`init`.
         """
         return self._calls.session(network, self._opened).wait(on_event, cancel)
 

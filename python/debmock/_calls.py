@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 from . import _native
+from ._error import UsageError
 from ._options import build_options, run_options, word, words
 from ._operation import Call
 from ._result import BuildResult, Diagnosis, KnownConfig, Listing, Plan, Snapshot
@@ -28,10 +29,15 @@ def _nothing(_told: Any) -> None:
 class BuildrootCalls:
     """What can be done with a buildroot."""
 
-    __slots__ = ("native",)
+    __slots__ = ("_native",)
 
     def __init__(self, native: _native.Buildroot) -> None:
-        self.native = native
+        self._native = native
+
+    @property
+    def native(self) -> _native.Buildroot:
+        """The buildroot, for one call."""
+        return self._native
 
     def init(self) -> Call[None]:
         return Call(self.native.start_init, _nothing)
@@ -109,6 +115,23 @@ class BuildrootCalls:
 
     def session(self, network: bool, made: Callable[[_native.Session], T]) -> Call[T]:
         return Call(lambda cancel: self.native.start_session(network, cancel), made)
+
+
+class OpenCalls(BuildrootCalls):
+    """What can be done with a buildroot in a session, as long as that was not closed: otherwise
+    the buildroot would open another one."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, root: BuildrootCalls, session: _native.Session) -> None:
+        super().__init__(root.native)
+        self._session = session
+
+    @property
+    def native(self) -> _native.Buildroot:
+        if self._session.closed:
+            raise UsageError("the session was closed")
+        return self._native
 
 
 class SessionCalls:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import _process
 from ._buildroot import Work
-from ._calls import SessionCalls
+from ._calls import OpenCalls, SessionCalls
 from ._operation import Operation
 from ._process import Completed, Process
 from ._typing import TYPE_CHECKING, overload
@@ -38,7 +38,7 @@ class Session(Work):
     __slots__ = ("_buildroot", "_session")
 
     def __init__(self, buildroot: Buildroot, native: _native.Session) -> None:
-        super().__init__(buildroot._calls)
+        super().__init__(OpenCalls(buildroot._calls, native))
         self._buildroot = buildroot
         self._session = SessionCalls(native)
 

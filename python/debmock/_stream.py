@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import select
+import sys
+import termios
 import time
 
 from ._error import TimeoutError
@@ -24,7 +27,6 @@ def communicate(
     process: Process[Output], input: Output | None, timeout: float | None
 ) -> tuple[Output | None, Output | None]:
     """See :meth:`Process.communicate`."""
-    deadline = None if timeout is None else time.monotonic() + timeout
     given = memoryview(input.encode() if isinstance(input, str) else input or b"")
     streams: list[IO[Any] | None] = [process.stdout, process.stderr]
     read: dict[int, tuple[IO[Any], bytearray]] = {
@@ -33,18 +35,48 @@ def communicate(
         if stream is not None and not stream.closed
     }
     found = {id(stream): data for stream, data in read.values()}
-    for descriptor in read:
-        os.set_blocking(descriptor, False)
     write = process.stdin if process.stdin is not None and not process.stdin.closed else None
     if write is not None:
         write.flush()
-        if given:
-            os.set_blocking(write.fileno(), False)
-        else:
+        if not given:
             _close(write)
             write = None
+    for descriptor in read if write is None else (*read, write.fileno()):
+        os.set_blocking(descriptor, False)
+    try:
+        _exchange(process, write, given, read, timeout)
+        for descriptor, (_, data) in read.items():
+            _drain(descriptor, data)
+    finally:
+        # Whoever goes on with the streams after a timeout finds them as they were.
+        for stream in (*(stream for stream, _ in read.values()), write):
+            if stream is not None and not stream.closed:
+                os.set_blocking(stream.fileno(), True)
+    if write is not None:
+        _close(write)
+    output, errors = (
+        None if stream is None else _convert(stream, found.get(id(stream), bytearray()))
+        for stream in streams
+    )
+    for stream in streams:
+        if stream is not None:
+            stream.close()
+    return output, errors
+
+
+def _exchange(
+    process: Process[Output],
+    write: IO[Any] | None,
+    given: memoryview,
+    read: dict[int, tuple[IO[Any], bytearray]],
+    timeout: float | None,
+) -> None:
+    """Writes and reads until the program has ended. Streams that end before are left out of what
+    is waited for."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    unfinished = dict(read)
     poll = select.poll()
-    for descriptor in read:
+    for descriptor in unfinished:
         poll.register(descriptor, select.POLLIN)
     if write is not None:
         poll.register(write.fileno(), select.POLLOUT)
@@ -62,22 +94,26 @@ def communicate(
                     poll.unregister(descriptor)
                     _close(write)
                     write = None
-            elif descriptor in read and _read(descriptor, read[descriptor][1]) == 0:
+            elif descriptor in unfinished and _read(descriptor, unfinished[descriptor][1]) == 0:
                 poll.unregister(descriptor)
-                del read[descriptor]
-    for descriptor, (_, data) in read.items():
-        while _read(descriptor, data):
-            pass
-    if write is not None:
-        _close(write)
-    output, errors = (
-        None if stream is None else _convert(stream, found.get(id(stream), bytearray()))
-        for stream in streams
-    )
-    for stream in streams:
-        if stream is not None:
-            stream.close()
-    return output, errors
+                del unfinished[descriptor]
+
+
+def _drain(descriptor: int, data: bytearray) -> None:
+    """Reads what is there now: a program in the background that goes on printing holds nobody."""
+    left = unread(descriptor)
+    while left > 0:
+        count = _read(descriptor, data)
+        if not count:
+            break
+        left -= count
+
+
+def unread(descriptor: int) -> int:
+    """How many bytes a pipe holds."""
+    count = bytearray(4)
+    fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return int.from_bytes(count, sys.byteorder)
 
 
 def _read(descriptor: int, data: bytearray) -> int | None:

@@ -2,7 +2,7 @@
 
 use crate::operation::Outcome;
 use crate::value;
-use debmock::buildroot::{Exit, Process, Run, Session, Stdio};
+use debmock::buildroot::{Exit, Process, Run, Session, Stdio, output_pipe};
 use debmock::error::IoContext;
 use debmock::event::{Log, What};
 use debmock::operation::Scope;
@@ -80,10 +80,10 @@ pub fn run(session: &Session, run: &Run, streams: Streams, scope: &Scope) -> Res
     if streams.input.is_none() && (!streams.capture || streams.merge) {
         return mixed(session, run, &streams, scope);
     }
-    let (output, theirs) = pipe()?;
+    let (output, theirs) = output_pipe()?;
     let (errors, to_errors) = match streams.merge || !streams.capture {
         true => (None, theirs.try_clone().doing(|| "cannot copy a descriptor".into())?),
-        false => pipe().map(|(ours, theirs)| (Some(ours), theirs))?,
+        false => output_pipe().map(|(ours, theirs)| (Some(ours), theirs))?,
     };
     let input = input(streams.input.as_deref())?;
     let process = session.spawn(run, Stdio::Descriptors([input, theirs, to_errors]))?;
@@ -115,15 +115,6 @@ fn mixed(session: &Session, run: &Run, streams: &Streams, scope: &Scope) -> Resu
         Ok(())
     })?;
     Ok(Outcome::Exit(exit, [None, None]))
-}
-
-/// A pipe that the program may open by the names of its streams, too, whoever it runs as.
-fn pipe() -> Result<(File, OwnedFd)> {
-    let (ours, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
-    let (ours, theirs) = (OwnedFd::from(ours), OwnedFd::from(theirs));
-    rustix::fs::fchmod(&theirs, rustix::fs::Mode::from(0o666))
-        .doing(|| "cannot prepare a pipe".into())?;
-    Ok((File::from(ours), theirs))
 }
 
 /// What the program reads: a file in memory, which nobody has to write to while it runs.
@@ -196,25 +187,21 @@ fn check_size(run: &Run, streams: &Streams, all: &[Stream]) -> Result<()> {
 
 /// Waits a tenth of a second for the end of the program or output; which of them there is.
 fn wait(process: &Process, all: &[Stream]) -> Result<Vec<bool>> {
+    let open = || all.iter().enumerate().filter(|(_, stream)| stream.open);
     let mut set = vec![PollFd::new(process, PollFlags::IN)];
-    // A stream that has ended would be ready for ever.
-    set.extend(all.iter().map(|stream| {
-        let interest = if stream.open { PollFlags::IN } else { PollFlags::empty() };
-        PollFd::new(&stream.file, interest)
-    }));
+    // A stream that has ended is ready for ever, whatever one asks for: it is left out.
+    set.extend(open().map(|(_, stream)| PollFd::new(&stream.file, PollFlags::IN)));
     let tenth = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-    // With every stream at its end only the program is left to wait for.
-    let set = match all.iter().any(|stream| stream.open) {
-        true => &mut set[..],
-        false => &mut set[..1],
-    };
-    match poll(set, Some(&tenth)) {
+    match poll(&mut set, Some(&tenth)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(Error::io("cannot wait for a program", error)),
     }
-    let mut ready: Vec<bool> = set.iter().map(|one| !one.revents().is_empty()).collect();
-    ready.resize(all.len() + 1, false);
-    Ok(ready.iter().enumerate().map(|(i, r)| *r && (i == 0 || all[i - 1].open)).collect())
+    let mut ready = vec![false; all.len() + 1];
+    let places = std::iter::once(0).chain(open().map(|(number, _)| number + 1));
+    for (place, one) in places.zip(&set) {
+        ready[place] = !one.revents().is_empty();
+    }
+    Ok(ready)
 }
 
 /// One stream of a program, and what came out of it.

@@ -51,6 +51,8 @@ def test_a_day_in_a_loop(tiny, tmp_path: Path) -> None:
             await session.close()
             with pytest.raises(debmock.UsageError):
                 await session.run("true")
+            with pytest.raises(debmock.UsageError, match="closed"):
+                await session.install(["greeting"])
             assert (await root.list()).layers
             await root.export(tmp_path / "root.tar")
             await root.import_(tmp_path / "root.tar")
@@ -173,6 +175,10 @@ def test_programs_have_streams_of_asyncio(tiny) -> None:
             behind = await session.popen("sleep 600 & echo done", stdout=PIPE)
             assert await behind.communicate() == (b"done\n", None)
             behind.close()
+            loud = await session.popen("echo done; yes & exit 0", stdout=PIPE)
+            printed, _ = await asyncio.wait_for(loud.communicate(), 60)
+            assert (printed or b"").startswith(b"done\n")
+            loud.close()
             deaf = await session.popen("head -c 1", stdin=PIPE, stdout=PIPE)
             assert (await deaf.communicate(b"x" * 1_000_000))[0] == b"x"
             deaf.close()

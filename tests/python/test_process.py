@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import tty
@@ -45,6 +46,31 @@ def test_what_goes_on_in_the_background_is_not_waited_for(session: debmock.Sessi
     assert process.communicate()[0] == b"done\n"
     done = session.run("sleep 60 & echo done", capture_output=True)
     assert done.stdout == b"done\n"
+
+
+def test_what_prints_on_in_the_background_is_not_waited_for(session: debmock.Session) -> None:
+    process = session.popen("echo done; yes & exit 0", stdout=PIPE)
+    assert (process.communicate(timeout=60)[0] or b"").startswith(b"done\n")
+    assert process.returncode == 0
+
+
+def test_streams_are_as_before_after_a_timeout(session: debmock.Session) -> None:
+    with session.popen("cat; exec sleep 60", stdin=PIPE, stdout=PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        with pytest.raises(debmock.TimeoutError):
+            # More than a pipe takes, so that neither stream has ended.
+            process.communicate(bytes(10_000_000), timeout=0.01)
+        assert os.get_blocking(process.stdout.fileno())
+        assert process.stdin.closed or os.get_blocking(process.stdin.fileno())
+        process.kill()
+
+
+def test_a_stream_that_has_ended_is_not_asked_again_and_again(session: debmock.Session) -> None:
+    # What this process takes is its own: nothing here waits for a certain time to have passed.
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    session.run("exec 2>&-; sleep 3", capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 def test_files_and_descriptors_are_streams(session: debmock.Session, tmp_path: Path) -> None:

@@ -119,3 +119,29 @@ def test_a_session_does_what_its_buildroot_does(session: debmock.Session, tmp_pa
     # It was built in this session, which still has what came before.
     assert session.run(["test", "-e", "/srv/greeting"]).returncode == 0
     assert session.buildroot.name
+
+
+def test_a_closed_session_does_nothing_any_more(root: debmock.Buildroot, tmp_path: Path) -> None:
+    session = root.session()
+    session.close()
+    for work in (
+        lambda: session.install(["greeting"]),
+        lambda: session.start_update(),
+        lambda: session.rebuild("good", resultdir=tmp_path),
+        lambda: session.run("true"),
+    ):
+        with pytest.raises(debmock.UsageError, match="closed"):
+            work()
+    # Nothing was opened instead.
+    root.clean()
+
+
+def test_a_session_with_names_of_hosts_is_not_one_without(root: debmock.Buildroot) -> None:
+    with root.session() as session:
+        with root.session():
+            pass
+        with pytest.raises(debmock.BusyError, match="network"):
+            root.session(network=True)
+        assert session.run("true").returncode == 0
+    with root.session(network=True), root.session(network=True), root.session():
+        pass

@@ -4,6 +4,7 @@ use debmock_tests::drive::{self, Drive};
 use debmock_tests::user::User;
 use debmock_tests::{machine, or_skip};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -95,6 +96,33 @@ fn where_overlays_cannot_be_mounted_the_root_is_copied() {
         assert!(warnings[0].contains("copied"), "{mode}: {:#?}", said.lines);
         assert_eq!(said.out(), "debmock\ncopied\nkept\ntiny", "{mode}: {:#?}", said.lines);
     }
+}
+
+#[test]
+fn a_copied_root_whose_tree_was_being_replaced_is_usable() {
+    or_skip!(machine::need_root());
+    let drive = or_skip!(Drive::new(User::current(), "userns"));
+    let tar = or_skip!(drive::root_tar());
+    let without = WithoutOverlays::of(&drive);
+    without.start(&drive, &["import", &tar.to_string_lossy(), "close"]).finish().succeeded();
+    let state = drive.area().state();
+    let seen = format!("/proc/{}/root{}", without.holder.id(), state.display());
+    let record = machine::run(Command::new("find").args([&seen, "-name", "base.json"]));
+    let home = Path::new(record.trim()).parent().unwrap();
+    let look = |command| {
+        let said = without.start(&drive, &["run", "root", command, "close"]).finish().succeeded();
+        said.out()
+    };
+    assert_eq!(look("echo changed > /etc/changed; cat /etc/debian_version"), "tiny");
+    // Killed between the end of the old tree and the new one: that is complete, and comes.
+    fs::rename(home.join("tree"), home.join("tree.next")).unwrap();
+    assert_eq!(look("cat /etc/changed"), "changed");
+    assert!(!home.join("tree.next").exists());
+    // Killed before it was complete.
+    fs::rename(home.join("tree"), home.join("tree.new")).unwrap();
+    assert_eq!(look("cat /etc/debian_version; test ! -e /etc/changed"), "tiny");
+    let again = home.join("tree/etc/debian_version");
+    assert!(again.is_file() && !home.join("tree.new").exists());
 }
 
 #[test]

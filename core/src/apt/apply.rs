@@ -7,14 +7,10 @@ use super::{Apt, Installed, Plan, Planned, Task, failure, setup};
 use crate::archive::fetch::fetch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
-use crate::store::debs::archive_name;
-use debmock_helper::protocol::{Area, Place};
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::store::debs::{LinkSet, archive_name};
 use std::sync::{Mutex, PoisonError};
 
 const NO_MODES: &[u8] = b" - SetupAPTPartialDirectory (30: Read-only file system)";
-
-static SETS: AtomicU64 = AtomicU64::new(0);
 
 impl Apt<'_> {
     /// Gets the files of `plan` that the store does not have.
@@ -91,17 +87,14 @@ impl Apt<'_> {
     }
 
     /// Hashes the files once more and links them under apt's names.
-    fn link(&self, packages: &[Planned]) -> Result<LinkSet<'_>> {
+    fn link(&self, packages: &[Planned]) -> Result<LinkSet> {
         let mut files = Vec::new();
         for package in packages {
             checked(self.debs, package)?;
             let name = archive_name(&package.name, &package.version, &package.architecture);
             files.push((name, package.sha256));
         }
-        let number = SETS.fetch_add(1, Ordering::Relaxed);
-        let set = LinkSet { apt: self, name: format!("{}.{number}", std::process::id()) };
-        self.debs.link_set(&set.name, &files)?;
-        Ok(set)
+        self.debs.link_set(&files)
     }
 
     /// Checks that dpkg's database says what the plan said.
@@ -122,24 +115,5 @@ impl Apt<'_> {
             )
             .with_hint("this is a bug of debmock")),
         }
-    }
-}
-
-/// A directory of package files in the store; dropping it removes it.
-struct LinkSet<'a> {
-    apt: &'a Apt<'a>,
-    name: String,
-}
-
-impl LinkSet<'_> {
-    fn place(&self) -> Place {
-        Place { area: Area::Debs, path: format!("sets/{}", self.name) }
-    }
-}
-
-impl Drop for LinkSet<'_> {
-    fn drop(&mut self) {
-        // What stays behind costs no space, and `scrub` removes it.
-        let _ = self.apt.debs.remove_set(&self.name);
     }
 }

@@ -38,6 +38,11 @@ const LATER: Duration = Duration::from_secs(4_000_000_000);
 
 const PREFIX: &str = "apt-";
 
+/// Whether a directory of the store holds a cache of apt.
+pub(crate) fn is_cache(folder: &Path) -> bool {
+    folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX))
+}
+
 /// Where apt's cache of the present index files is kept.
 pub(super) struct Cache {
     folder: PathBuf,

@@ -29,7 +29,7 @@ mod setup;
 
 pub use depends::{BuildDependencies, DUMMY, DependencyOptions};
 pub use installed::{Installed, InstalledPackage};
-pub(crate) use memory::FOLDERS_OF_PLANS;
+pub(crate) use caches::is_cache;
 pub use order::Order;
 pub use plan::{Plan, Planned, Removal, Task};
 pub(crate) use setup::broken;

@@ -4,11 +4,12 @@ use super::order::{Order, Step};
 use super::progress::Progress;
 use super::{Apt, Plan, Planned, failure};
 use crate::archive::checksum::Sha256;
+use crate::buildroot::output_pipe;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::event::PackageAction;
 use crate::operation::Scope;
 use crate::state::LogFile;
-use crate::store::debs::Debs;
+use crate::store::debs::{Debs, gone};
 use debmock_helper::protocol::{
     ApplyPlan, ApplyStep, Channel, Control, Job, Reply, encode, unexpected,
 };
@@ -16,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,16 +39,11 @@ impl Apt<'_> {
         let mut file = File::from(memfd_create("debmock-plan", MemfdFlags::CLOEXEC).doing(doing)?);
         file.write_all(&encode(&message)?).doing(doing)?;
         file.seek(SeekFrom::Start(0)).doing(doing)?;
-        let (output, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
-        let theirs = OwnedFd::from(theirs);
-        // As for every program whose output is read: it may open `/dev/stderr`.
-        rustix::fs::fchmod(&theirs, rustix::fs::Mode::from(0o666))
-            .doing(|| "cannot prepare a pipe".into())?;
+        let (output, theirs) = output_pipe()?;
         let channel = self.session.job(Job::Apply, &[file.as_fd(), theirs.as_fd()])?;
         drop(theirs);
         let (ended, log, debs) = (AtomicBool::new(false), self.log, self.debs);
         let (followed, sent, read) = std::thread::scope(|threads| {
-            let output = File::from(OwnedFd::from(output));
             let reader = threads.spawn(|| read_log(output, log, progress, &ended, scope));
             let sender = threads.spawn(|| {
                 let sent = send(&plan.install, debs, &channel);
@@ -65,9 +61,10 @@ impl Apt<'_> {
             ended.store(true, Ordering::Relaxed);
             (followed, sent, reader.join().unwrap_or_else(|_| Err(panicked())))
         });
-        // A package that is damaged is the reason for whatever else went wrong.
+        // What became of a package is the reason for whatever else went wrong; that the helper does
+        // not take it is none.
         if let Err(error) = sent
-            && error.kind() == ErrorKind::Store
+            && error.kind() != ErrorKind::Helper
         {
             return Err(error);
         }
@@ -115,7 +112,12 @@ pub(super) fn panicked() -> Error {
 pub(super) fn checked(debs: &Debs, package: &Planned) -> Result<File> {
     let path = debs.path(package.sha256);
     let doing = || format!("cannot read {}", path.display());
-    let mut file = File::open(&path).doing(doing)?;
+    let mut file = match File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(gone(Error::io(doing(), error)));
+        }
+        other => other.doing(doing)?,
+    };
     let (found, _) = Sha256::of_reader(&mut file).doing(doing)?;
     if found == package.sha256 {
         file.seek(SeekFrom::Start(0)).doing(doing)?;
@@ -208,5 +210,35 @@ fn read_log(
         log.line(scope, &line)?;
         let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.line(&String::from_utf8_lossy(&line));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_that_was_removed_meanwhile_is_told_as_such() {
+        let cache = tempfile::tempdir().unwrap();
+        let debs = Debs::open(cache.path()).unwrap();
+        let file = cache.path().join("x.deb");
+        std::fs::write(&file, "hello").unwrap();
+        let (sha256, size, path) = debs.insert(&file).unwrap();
+        let package = Planned {
+            name: "x".into(),
+            version: "1".into(),
+            architecture: "all".into(),
+            size,
+            sha256,
+            uri: String::new(),
+            essential: false,
+            automatic: false,
+            phase: 0,
+        };
+        assert!(checked(&debs, &package).is_ok());
+        std::fs::remove_file(path).unwrap();
+        let error = checked(&debs, &package).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Store);
+        assert!(error.hint().unwrap_or_default().contains("again"), "{error:?}");
     }
 }

@@ -14,8 +14,9 @@ use super::caches::{Cache, FILE};
 use super::{Apt, DUMMY};
 use crate::archive::state::sources_list;
 use crate::buildroot::{Attached, Exit};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
+use crate::store::used::Use;
 use debmock_helper::protocol::{Area, Place};
 
 const FOLDER: &str = "/run/debmock-apt";
@@ -63,6 +64,8 @@ pub(super) struct Ready<'a> {
     cache: Option<Cache>,
     /// What is mounted.
     attached: Vec<Attached<'a>>,
+    /// Nobody empties what is mounted.
+    _used: Use,
 }
 
 /// Lays out what apt needs.
@@ -92,9 +95,11 @@ pub(super) fn prepare<'a>(apt: &'a Apt<'a>, scope: &Scope) -> Result<Ready<'a>> 
     let sources = sources_list(apt.archive);
     session.write_text(&format!("{FOLDER}/sources.list"), sources.as_bytes(), 0o644)?;
     session.make_directory(&format!("{FOLDER}/archives/partial"), 0o755, (0, 0))?;
+    let lists = &apt.archive.lists;
+    let used = Use::shared(lists).doing(|| format!("cannot use {}", lists.display()))?;
     let place = Place { area: Area::Lists, path: apt.archive.digest.to_string() };
     attached.push(session.attach(place, "/var/lib/apt/lists")?);
-    Ok(Ready { apt, cache, attached })
+    Ok(Ready { apt, cache, attached, _used: used })
 }
 
 impl<'a> Ready<'a> {

@@ -18,11 +18,13 @@ use super::transport::Validators;
 use super::uri;
 use crate::config::ArchiveSource;
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::store::used::{self, Use};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 /// What the archives offered at one time, verified and on disk.
@@ -136,6 +138,8 @@ pub(super) enum SignedFile {
 #[derive(Debug, Clone)]
 pub struct Lists {
     root: PathBuf,
+    /// Says that somebody may be about to read what was found here.
+    _used: Arc<Use>,
 }
 
 impl Lists {
@@ -145,10 +149,14 @@ impl Lists {
     /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`].
     pub fn open(cache: &Path) -> Result<Self> {
         let root = cache.join("lists/v1");
+        make_folder(&root)?;
+        // Before the directories: somebody may be emptying the store.
+        let used =
+            Use::shared(&root).doing(|| format!("cannot use the store {}", root.display()))?;
         for name in ["objects", "seen"] {
             make_folder(&root.join(name))?;
         }
-        Ok(Lists { root })
+        Ok(Lists { root, _used: Arc::new(used) })
     }
 
     /// Where the object of this hash is, or would be.
@@ -156,10 +164,14 @@ impl Lists {
         self.root.join("objects").join(sha256.to_string())
     }
 
-    /// The object of this hash, if it is there in the right size.
+    /// The object of this hash, if it is there in the right size; it counts as used now.
     pub(super) fn find(&self, sha256: Sha256, size: u64) -> Option<PathBuf> {
         let path = self.object(sha256);
-        fs::metadata(&path).is_ok_and(|meta| meta.len() == size).then_some(path)
+        if !fs::metadata(&path).is_ok_and(|meta| meta.len() == size) {
+            return None;
+        }
+        used::note(&path);
+        Some(path)
     }
 
     pub(super) fn read(&self, sha256: Sha256) -> Result<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! Which layer a buildroot stands on.
 
-use super::snapshot::SNAPSHOTS;
+use super::snapshot::{NEXT_TREE, SNAPSHOTS};
 use super::{Asked, Buildroot};
 use crate::bootstrap;
 use crate::error::{Error, ErrorKind, Result};
@@ -88,7 +88,8 @@ impl Buildroot {
 
     /// Records what the buildroot stands on.
     pub(super) fn record(&self, base: &Base) -> Result<()> {
-        let text = serde_json::to_vec_pretty(base).unwrap_or_default();
+        let text =
+            serde_json::to_vec_pretty(base).map_err(|error| unwritable(&self.name, error))?;
         self.zone.write(self.place("base.json"), &text)
     }
 
@@ -107,6 +108,11 @@ impl Buildroot {
     pub(super) fn provide(&self, _lock: &Held, scope: &Scope) -> Result<Base> {
         if let Some(base) = self.base()? {
             self.finish_freezing(scope)?;
+            self.finish_copy(scope)?;
+            if base.storage == Storage::Copy && !self.is_there("tree")? {
+                // Whoever was to put another tree in its place was killed: nothing is left to lose.
+                return self.copy_again(&base, scope);
+            }
             let differences = self.differences(&base);
             if differences.is_empty() {
                 return Ok(base);
@@ -116,6 +122,15 @@ impl Buildroot {
                 return Err(self.is_another(&base, &found));
             }
             scope.warn(format!("{found}; nothing was changed in it: it is made anew"), None);
+        }
+        let layer = bootstrap::provide(&self.zone, &self.config, scope)?;
+        self.stand_on(layer.key(), BaseOrigin::Bootstrap, scope)
+    }
+
+    /// The tree of a copied root, from its base once more.
+    fn copy_again(&self, base: &Base, scope: &Scope) -> Result<Base> {
+        if base.origin == BaseOrigin::Import {
+            return self.stand_on(&base.layer, base.origin, scope);
         }
         let layer = bootstrap::provide(&self.zone, &self.config, scope)?;
         self.stand_on(layer.key(), BaseOrigin::Bootstrap, scope)
@@ -191,11 +206,17 @@ impl Buildroot {
         self.keep_doubt()?;
         // A copied tree before `session`, where the originals of what it borrows are kept: whoever
         // is killed in between leaves nothing that cannot be put back.
-        for part in ["upper", "work", "tree", "tree.new", "session", "boot"] {
+        for part in [NEXT_TREE, "upper", "work", "tree", "tree.new", "session", "boot"] {
             self.zone.discard(self.place(part), scope)?;
         }
         Ok(())
     }
+}
+
+/// The error of a record that cannot be put into words: the one that is there stays.
+pub(super) fn unwritable(name: &str, error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("cannot write the record of the buildroot {name}"))
+        .with_source(error)
 }
 
 /// The error of a buildroot of which nobody knows what it stands on.

@@ -13,14 +13,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
 use crate::store::layer::{self, LayerKey};
 use debmock_helper::protocol::{Place, Tree};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Changes when the same packages on the same root would make another tree.
 const FORMAT: &[u8] = b"2";
 /// At most this many layers lie above a base: each one costs every look-up of a file.
 const DEEPEST: usize = 8;
-/// Who holds a session that only its build has: that build, and whoever counts.
-const ITS_OWN: usize = 2;
+/// Who holds a session that only its build has: that build.
+const ITS_OWN: usize = 1;
 /// Made again by apt whenever it is asked; larger than most layers.
 const APT_CACHES: [&str; 2] = ["/var/cache/apt/pkgcache.bin", "/var/cache/apt/srcpkgcache.bin"];
 
@@ -38,15 +38,11 @@ impl Furnisher for Buildroot {
         let layer = layer::provide(&self.zone, &key, limit, scope, |home| {
             self.make_layer(&base, home, scope, apply)
         })?;
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = open.upgrade()
-            && open.strong_count() > ITS_OWN
-        {
+        let Some(turn) = self.open.replace(ITS_OWN) else {
             // Another thread has joined the session meanwhile: it goes on under its feet.
-            drop(open);
             apply(session)?;
-            return Ok(shared);
-        }
+            return self.open.now().ok_or_else(|| self.vanished());
+        };
         session.end()?;
         self.drop_changes(scope)?;
         let mut furnished = base;
@@ -54,7 +50,7 @@ impl Furnisher for Buildroot {
         self.record(&furnished)?;
         let session =
             Arc::new(self.open_recorded(&furnished, Access::default(), session.locks(), scope)?);
-        *open = Arc::downgrade(&session);
+        turn.end(&session, false);
         Ok(session)
     }
 }

@@ -13,6 +13,7 @@ mod files;
 mod furnish;
 mod limit;
 mod list;
+mod opened;
 mod packages;
 mod remove;
 mod session;
@@ -28,7 +29,7 @@ pub use list::{ListedBuildroot, ListedLayer, Listing};
 pub use remove::Scrub;
 pub use session::{Attached, Exit, Process, Run, Session, SessionOptions};
 pub use snapshot::Snapshot;
-pub use stdio::Stdio;
+pub use stdio::{Stdio, output_pipe};
 
 use crate::config::{Config, IsolationMode};
 use crate::error::{Error, ErrorKind, Result};
@@ -36,8 +37,9 @@ use crate::host;
 use crate::operation::Scope;
 use crate::store::{Held, Places, Zone, ZoneOptions};
 use debmock_helper::protocol::{Bind, IdMap, Mode, Place, Program, Tree, bytes};
+use opened::{Entry, Opened};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 /// What is not in the config.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +66,7 @@ pub struct Buildroot {
     config: Config,
     name: String,
     zone: Arc<Zone>,
-    open: Mutex<Weak<Session>>,
+    open: Opened<Session>,
     owner: u32,
 }
 
@@ -105,7 +107,7 @@ impl Buildroot {
         }
         let zone = Arc::new(open_zone(&config, options)?);
         let owner = std::process::id();
-        Ok(Buildroot { config, name, zone, open: Mutex::new(Weak::new()), owner })
+        Ok(Buildroot { config, name, zone, open: Opened::new(), owner })
     }
 
     /// Its config.
@@ -134,7 +136,7 @@ impl Buildroot {
     /// config asks for now; [`ErrorKind::Locked`], and those of the archives and of bootstrap.
     pub fn init(&self, scope: &Scope) -> Result<()> {
         self.check_fork()?;
-        if self.current().is_some() {
+        if self.current(scope)?.is_some() {
             return Ok(());
         }
         let lock = self.lock(scope)?;
@@ -149,30 +151,43 @@ impl Buildroot {
     }
 
     /// An open session: the one that this value has already, or a new one. Makes the buildroot if
-    /// it does not exist. Waits for other processes that use it.
+    /// it does not exist. Waits for other processes that use it, and for other threads that open
+    /// it.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] when the config's time to wait has run out, and those of
-    /// [`Buildroot::init`].
+    /// [`ErrorKind::Locked`] when the config's time to wait has run out, [`ErrorKind::Busy`] if the
+    /// one that is open lacks what `access` asks for, and those of [`Buildroot::init`].
     pub fn session(&self, access: Access, scope: &Scope) -> Result<Arc<Session>> {
         self.check_fork()?;
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = open.upgrade() {
-            return Ok(session);
-        }
+        let turn = match self.open.enter(&self.name, scope)? {
+            Entry::Open(session, resolver) => {
+                return match access.network && !resolver {
+                    true => Err(self.lacks_network()),
+                    false => Ok(session),
+                };
+            }
+            Entry::Turn(turn) => turn,
+        };
         let lock = self.lock(scope)?;
         let session = Arc::new(self.open_root(&Arc::new(lock), access, scope)?);
-        *open = Arc::downgrade(&session);
+        turn.end(&session, access.network);
         Ok(session)
+    }
+
+    fn lacks_network(&self) -> Error {
+        let what = format!("a session without network is open on the buildroot {}", self.name);
+        Error::new(ErrorKind::Busy, what)
+            .with_hint("close it first, or open the first session with the network already")
     }
 
     /// As [`Buildroot::session`], on a root without changes. Nobody gets in between.
     fn fresh_session(&self, scope: &Scope) -> Result<Arc<Session>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.open.turn(&self.name, scope)?;
         let lock = self.lock(scope)?;
         self.start_over(&lock, scope)?;
-        let session = Arc::new(self.open_root(&Arc::new(lock), Access::default(), scope)?);
-        *open = Arc::downgrade(&session);
+        let access = Access::default();
+        let session = Arc::new(self.open_root(&Arc::new(lock), access, scope)?);
+        turn.end(&session, access.network);
         Ok(session)
     }
 
@@ -288,22 +303,26 @@ impl Buildroot {
         self.zone.lock(&self.name, true, self.config.lock_timeout, scope)
     }
 
-    /// The session that this value has open.
-    fn current(&self) -> Option<Arc<Session>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    /// The session that this value has open; waits for another thread that opens one.
+    fn current(&self, scope: &Scope) -> Result<Option<Arc<Session>>> {
+        self.open.current(&self.name, scope)
     }
 
-    /// Fails at once if this value has a session open.
+    /// Fails at once if this value has a session open, or another thread is opening one.
     fn refuse_if_open(&self, doing: &str) -> Result<()> {
         self.check_fork()?;
-        match self.current() {
-            None => Ok(()),
-            Some(_) => Err(Error::new(
-                ErrorKind::Busy,
-                format!("cannot {doing} the buildroot {} while a session is open on it", self.name),
-            )
-            .with_hint("close the session first")),
+        match self.open.is_busy() {
+            false => Ok(()),
+            true => Err(self.is_open(doing)),
         }
+    }
+
+    fn is_open(&self, doing: &str) -> Error {
+        Error::new(
+            ErrorKind::Busy,
+            format!("cannot {doing} the buildroot {} while a session is open on it", self.name),
+        )
+        .with_hint("close the session first")
     }
 
     fn check_fork(&self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Packages of a buildroot and builds in it: what is asked of the archives, of apt inside and of
 //! the build, put together.
 
+use super::limit::PLANS;
 use super::{Access, Buildroot, Session};
 use crate::apt::{self, Apt, Plan};
 use crate::archive::access::Archives;
@@ -58,7 +59,7 @@ impl Buildroot {
     /// As [`Buildroot::install`], and [`crate::ErrorKind::Source`].
     pub fn install_dependencies(&self, options: &RebuildOptions, scope: &Scope) -> Result<Plan> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
-        let joined = self.current();
+        let joined = self.current(scope)?;
         let session = self.session(Access::default(), scope)?;
         let alone = joined.is_none() && self.is_unchanged()?;
         let state = self.state_for(options, &archives, scope)?;
@@ -83,7 +84,7 @@ impl Buildroot {
     /// Those of [`Rebuild::new`] and [`Rebuild::run`] and of [`Buildroot::session`].
     pub fn rebuild(&self, options: RebuildOptions, scope: &Scope) -> Result<BuildResult> {
         self.check_fork()?;
-        let joined = self.current();
+        let joined = self.current(scope)?;
         let cleanup = options.cleanup_after.unwrap_or(self.config.build.cleanup_after);
         let rebuild = Rebuild::new(options)?;
         let prepared = rebuild.prepare(scope, &self.name, |scope| {
@@ -118,9 +119,11 @@ impl Buildroot {
         if wanted && joined.is_none() {
             // Nobody gets in between: whoever waits for the root finds it clean. The packages are
             // there: what is left of the root is no reason to fail.
-            let cleaned = self.refuse_if_open("clean").and_then(|()| {
-                locks.iter().try_for_each(|lock| self.start_over(lock, &Scope::quiet()))
-            });
+            // Somebody who is opening a session waits for these locks.
+            let cleaned = match self.open.now() {
+                Some(_) => Err(self.is_open("clean")),
+                None => locks.iter().try_for_each(|lock| self.start_over(lock, &Scope::quiet())),
+            };
             if let Err(error) = cleaned {
                 scope.warn(format!("the root keeps what the build left: {error}"), None);
             }
@@ -182,7 +185,7 @@ impl Buildroot {
     /// Where it is kept what apt said and made of index files in roots on the layers of this one,
     /// on all of them, and on fewer and fewer.
     fn apt_caches(&self) -> Result<Vec<PathBuf>> {
-        let folder = self.zone.places().cache.join("lists/v1").join(apt::FOLDERS_OF_PLANS);
+        let folder = self.zone.places().cache.join(PLANS);
         let base = self.base()?;
         let layers = base.iter().flat_map(|base| base.layers());
         Ok(layers.map(|layer| folder.join(layer)).collect())

@@ -1,15 +1,17 @@
 //! Removing: changes of a buildroot, buildroots, and what of the store nobody uses.
 
 use super::base::damaged;
+use super::limit::{is_recent, measure};
 use super::snapshot::SNAPSHOTS;
 use super::{Base, BaseOrigin, Buildroot, Snapshot, Storage};
-use crate::error::{ErrorKind, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
-use crate::store::Held;
+use crate::store::{Held, LAYER_LOCK, used};
 use debmock_helper::protocol::Place;
-use debmock_helper::store::MAKING;
+use debmock_helper::store::{LOCKS, MAKING, TRASH};
 use std::fs;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// What `scrub` removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +66,8 @@ impl Buildroot {
     }
 
     /// Removes parts of the store, and what was removed earlier and is not deleted yet; waits for
-    /// that. Layers that a buildroot stands on stay.
+    /// that. Layers that a buildroot stands on stay, and so does, with a warning, what others may be
+    /// about to use of packages and indexes: while they work, what was used in the last ten minutes.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while a session of this value is open.
@@ -86,7 +89,7 @@ impl Buildroot {
         for folder in folders {
             // The directory of the format itself is held open by helpers: it stays.
             for version in formats(&cache.join(folder))? {
-                empty(&version)?;
+                scrub_files(&version, scope)?;
             }
         }
         Ok(())
@@ -107,7 +110,7 @@ impl Buildroot {
         // Whoever makes it holds its lock until a buildroot stands on it, so that only now it is
         // certain who does.
         let key = layer.strip_prefix(MAKING).unwrap_or(layer);
-        match self.zone.lock(&format!("layer.{key}"), true, Some(Duration::ZERO), scope) {
+        match self.zone.lock(&format!("{LAYER_LOCK}{key}"), true, Some(Duration::ZERO), scope) {
             Ok(_lock) if self.layers_in_use()?.iter().any(|used| used == layer) => Ok(()),
             Ok(_lock) => self.zone.discard(Place::layer(layer), scope),
             Err(error) if error.kind() == ErrorKind::Locked => Ok(()),
@@ -146,7 +149,7 @@ impl Buildroot {
 /// Whether a name in an area of the store is that of a layer or a buildroot; beside those there
 /// are the locks and what is being deleted.
 pub(super) fn is_tree(name: &str) -> bool {
-    !matches!(name, "locks" | "trash") && !name.starts_with('.')
+    name != LOCKS && name != TRASH && !name.starts_with('.')
 }
 
 /// The directories of the formats below a directory of the caller's.
@@ -159,28 +162,94 @@ fn formats(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
     }
 }
 
-/// Removes what is in a directory of the caller's.
-fn empty(folder: &std::path::Path) -> Result<()> {
-    let doing = || format!("cannot empty {}", folder.display());
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(crate::Error::io(doing(), error)),
-    };
-    for entry in entries {
-        let entry = entry.doing(doing)?;
-        let directory = entry.file_type().doing(doing)?.is_dir();
-        let removed = if directory {
-            empty(&entry.path())?;
-            fs::remove_dir(entry.path())
-        } else {
-            fs::remove_file(entry.path())
-        };
-        match removed {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(crate::Error::io(doing(), error)),
+/// Removes what is in the directory of a format, but not what others use.
+fn scrub_files(format: &Path, scope: &Scope) -> Result<()> {
+    // Held to the end: whoever comes meanwhile waits, and finds the directories that it needs.
+    let alone = used::unless_used(format);
+    let spared = match alone {
+        Ok(None) => {
+            let now = SystemTime::now();
+            empty(format, &|path| used::is_used(path) || is_recent(measure(path).0, now))?
         }
+        // Where nobody knows, nobody is taken for there.
+        _ => empty(format, &|_| false)?,
+    };
+    if spared {
+        scope.warn(
+            format!("what others may be about to use below {} stays", format.display()),
+            Some("run it again when nothing else is at work".into()),
+        );
     }
     Ok(())
+}
+
+/// Removes what is in a directory of the caller's, but what is to be spared with all below it, and
+/// directories in which something stays; whether there is any.
+fn empty(folder: &Path, spare: &impl Fn(&Path) -> bool) -> Result<bool> {
+    let doing = || format!("cannot empty {}", folder.display());
+    let gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if gone(&error) => return Ok(false),
+        Err(error) => return Err(Error::io(doing(), error)),
+    };
+    let mut spared = false;
+    for entry in entries {
+        let entry = entry.doing(doing)?;
+        let path = entry.path();
+        let directory = entry.file_type().doing(doing)?.is_dir();
+        // What is in use as a whole is locked; the age of a directory is that of what it holds.
+        if (!directory || used::is_used(&path)) && spare(&path) || directory && empty(&path, spare)?
+        {
+            spared = true;
+            continue;
+        }
+        let removed = match directory {
+            true => fs::remove_dir(&path),
+            false => fs::remove_file(&path),
+        };
+        match removed {
+            Err(error) if !gone(&error) => return Err(Error::io(doing(), error)),
+            _ => {}
+        }
+    }
+    Ok(spared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::debs::Debs;
+    use std::io::Write;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_others_use_is_not_scrubbed() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = cache.path().join("debs/v1");
+        let debs = Debs::open(cache.path()).unwrap();
+        let file = cache.path().join("x.deb");
+        fs::write(&file, "hello").unwrap();
+        let (hash, _, path) = debs.insert(&file).unwrap();
+        let set = debs.link_set(&[("x.deb".into(), hash)]).unwrap();
+        let mut partial = debs.partial(hash, 100).unwrap();
+        partial.write_all(b"hel").unwrap();
+        scrub_files(&folder, &Scope::quiet()).unwrap();
+        assert!(path.is_file() && set.path().join("x.deb").is_file());
+        assert_eq!(names(&folder.join("partial")).len(), 1);
+        // Sets stay whatever their age, other files only while they may be about to be used.
+        let old = |path: &Path| used::is_used(path);
+        assert!(empty(&folder, &|path| used::is_used(path)).unwrap());
+        assert!(!path.exists() && set.path().join("x.deb").is_file() && old(set.path()));
+        drop((set, partial, debs));
+        scrub_files(&folder, &Scope::quiet()).unwrap();
+        assert!(names(&folder).is_empty());
+    }
 }

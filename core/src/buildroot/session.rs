@@ -1,6 +1,6 @@
 //! A buildroot that is open: a keeper process holds its namespaces, commands run in it.
 
-use super::Stdio;
+use super::{Stdio, output_pipe};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use crate::store::{Held, Zone};
@@ -144,6 +144,10 @@ impl Session {
     }
 
     /// Opens a session. `locks` are held as long as it lives.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Isolation`] if this machine or user cannot have it, [`ErrorKind::Buildroot`] for a
+    /// tree that a machine which went down may have damaged, [`ErrorKind::Io`] if there is none.
     pub fn open(
         zone: &Arc<Zone>,
         options: SessionOptions,
@@ -194,6 +198,9 @@ impl Session {
     }
 
     /// Starts a program.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exec`] if it cannot be started, [`ErrorKind::Helper`] if the session has ended.
     pub fn spawn(&self, run: &Run, stdio: Stdio) -> Result<Process> {
         let (terminal, streams) = match stdio {
             Stdio::Terminal(rows, columns) => (Some((rows, columns)), Vec::new()),
@@ -226,22 +233,21 @@ impl Session {
 
     /// Runs a program whose output goes line by line to `sink`, both streams mixed as they come,
     /// and waits for its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] after a limit of `run`, [`ErrorKind::Cancelled`], those of
+    /// [`Session::spawn`] and of `sink`; the program is killed then.
     pub fn run(
         &self,
         run: &Run,
         scope: &Scope,
         mut sink: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<Exit> {
-        let (output, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
-        let theirs = OwnedFd::from(theirs);
-        // A pipe belongs to who made it, and opening `/dev/stdout` or `/dev/stderr` asks: without
-        // this a build user could not write to its own output by these names.
-        rustix::fs::fchmod(&theirs, rustix::fs::Mode::from(0o666))
-            .doing(|| "cannot prepare a pipe".into())?;
+        let (output, theirs) = output_pipe()?;
         let both = theirs.try_clone().doing(|| "cannot copy a descriptor".into())?;
         let null = File::open("/dev/null").doing(|| "cannot open /dev/null".into())?;
         let process = self.spawn(run, Stdio::Descriptors([null.into(), theirs, both]))?;
-        let mut lines = Lines::new(File::from(OwnedFd::from(output)));
+        let mut lines = Lines::new(output);
         let started = Instant::now();
         let mut heard = started;
         let exit = loop {
@@ -283,6 +289,9 @@ impl Session {
     }
 
     /// Runs a program as [`Session::run`] and collects its output, of at most `most` bytes.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`]; [`ErrorKind::Unexpected`] if it prints more.
     pub fn output(&self, run: &Run, most: usize, scope: &Scope) -> Result<(Exit, Vec<u8>)> {
         let mut output = Vec::new();
         let exit = self.run(run, scope, |line| {
@@ -316,6 +325,9 @@ impl Session {
     }
 
     /// Writes a file inside, in one step, with parents of mode 0755.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] and [`ErrorKind::NoSpace`]; the file is as before then.
     pub fn write_file(
         &self,
         path: &str,
@@ -327,6 +339,9 @@ impl Session {
     }
 
     /// Writes a small file inside.
+    ///
+    /// # Errors
+    /// As [`Session::write_file`].
     pub fn write_text(&self, path: &str, text: &[u8], mode: u32) -> Result<()> {
         let doing = || format!("cannot prepare {path}");
         let flags = rustix::fs::MemfdFlags::CLOEXEC;
@@ -338,6 +353,9 @@ impl Session {
 
     /// Opens a regular file inside for reading; its size in bytes comes along. A link in its place
     /// is refused.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if there is none, [`ErrorKind::Buildroot`] for what is no regular file.
     pub fn open_file(&self, path: &str) -> Result<(File, u64)> {
         self.open_regular(path, false)
     }
@@ -356,6 +374,9 @@ impl Session {
     }
 
     /// Content of a file inside, of at most `most` bytes.
+    ///
+    /// # Errors
+    /// As [`Session::open_file`]; [`ErrorKind::Buildroot`] for a larger one.
     pub fn read_file(&self, path: &str, most: u64) -> Result<Vec<u8>> {
         let (file, size) = self.open_file(path)?;
         if size > most {
@@ -383,16 +404,25 @@ impl Session {
     }
 
     /// Makes a directory inside, with parents of mode 0755.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`].
     pub fn make_directory(&self, path: &str, mode: u32, owner: (u32, u32)) -> Result<()> {
         Ok(self.job(Job::MakeDirectory { path: bytes(path), mode, owner }, &[])?.done()?)
     }
 
     /// Deletes a file or tree inside; a missing one is fine.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] for what cannot be deleted.
     pub fn remove(&self, path: &str) -> Result<()> {
         Ok(self.job(Job::Remove { path: bytes(path) }, &[])?.done()?)
     }
 
     /// Mounts a directory of the store read-only inside, until the returned value is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if one of both is missing or cannot be mounted.
     pub fn attach(&self, source: Place, target: &str) -> Result<Attached<'_>> {
         let request = Request::Attach { session: self.number, source, target: bytes(target) };
         self.zone.helper().request(&request, &[])?.done()?;
@@ -450,11 +480,17 @@ pub struct Process {
 
 impl Process {
     /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Helper`] if nobody knows, as its session has ended.
     pub fn poll_exit(&self) -> Result<Option<Exit>> {
         self.wait(Duration::ZERO)
     }
 
     /// How it ended, if it does within `limit`.
+    ///
+    /// # Errors
+    /// As [`Process::poll_exit`].
     pub fn wait(&self, limit: Duration) -> Result<Option<Exit>> {
         match self.channel.receive(limit)? {
             Some((Reply::Exited(exit), _)) => Ok(Some(exit)),
@@ -465,6 +501,9 @@ impl Process {
     }
 
     /// Sends a signal to its process group.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Helper`] if it has ended already, with its session.
     pub fn signal(&self, number: i32) -> Result<()> {
         Ok(self.channel.control(&Control::Signal(number))?)
     }

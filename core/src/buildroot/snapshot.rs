@@ -7,6 +7,7 @@
 //! Snapshots belong to one buildroot and lie beside its changes; `clean` leaves them, `scrub`
 //! removes them with the buildroot.
 
+use super::base::unwritable;
 use super::{Base, Buildroot, Lower, Storage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::seconds;
@@ -19,6 +20,8 @@ use std::time::SystemTime;
 
 /// Directory of the snapshots in that of the buildroot.
 pub(super) const SNAPSHOTS: &str = "snapshots";
+/// A complete tree that is to take the place of a copied root's.
+pub(super) const NEXT_TREE: &str = "tree.next";
 /// At most this many trees lie above a base. The kernel takes 500, but each one costs.
 const DEEPEST: usize = 64;
 
@@ -88,9 +91,7 @@ impl Buildroot {
                         ErrorKind::Buildroot,
                         format!("the buildroot {} stands on {DEEPEST} trees already", self.name),
                     )
-                    .with_hint(
-                        "roll back to an earlier snapshot, or export the root and import it",
-                    ));
+                    .with_hint(way_down(&all)));
                 }
                 base.above.insert(0, Lower::Snapshot(id.clone()));
                 // First the record: whoever is killed in between leaves what `finish_freezing`
@@ -122,16 +123,16 @@ impl Buildroot {
         let wanted = self.find(&all, name)?;
         self.refuse_unsynced(Some(wanted))?;
         self.finish_freezing(scope)?;
+        self.finish_copy(scope)?;
         if wanted.base.storage == Storage::Copy {
             let tree = self.place(&format!("{SNAPSHOTS}/{}/tree", wanted.id));
             scope.stage("copy", format!("the snapshot {name}"), || {
                 self.zone.discard(self.place("tree.new"), scope)?;
                 self.zone.copy(tree, self.place("tree.new"), scope)
             })?;
-            for part in ["tree", "session", "boot"] {
-                self.zone.discard(self.place(part), scope)?;
-            }
-            self.zone.rename(self.place("tree.new"), self.place("tree"))?;
+            self.zone.rename(self.place("tree.new"), self.place(NEXT_TREE))?;
+            // From here on whoever is killed leaves what the next use brings to its end.
+            self.finish_copy(scope)?;
         } else {
             self.drop_changes(scope)?;
         }
@@ -168,7 +169,7 @@ impl Buildroot {
     }
 
     fn write_snapshots(&self, all: &[Snapshot]) -> Result<()> {
-        let text = serde_json::to_vec_pretty(all).unwrap_or_default();
+        let text = serde_json::to_vec_pretty(all).map_err(|error| unwritable(&self.name, error))?;
         self.zone.write(self.place(&format!("{SNAPSHOTS}/list.json")), &text)
     }
 
@@ -187,6 +188,24 @@ impl Buildroot {
             return Ok(());
         }
         self.freeze(id, scope)
+    }
+
+    /// Puts a complete tree in the place of the one that is there, if a copied root is to go on
+    /// with another one.
+    pub(super) fn finish_copy(&self, scope: &Scope) -> Result<()> {
+        if !self.is_there(NEXT_TREE)? {
+            return Ok(());
+        }
+        self.keep_doubt()?;
+        for part in ["tree", "session", "boot"] {
+            self.zone.discard(self.place(part), scope)?;
+        }
+        self.zone.rename(self.place(NEXT_TREE), self.place("tree"))
+    }
+
+    /// Whether the buildroot has this tree; none is empty.
+    pub(super) fn is_there(&self, tree: &str) -> Result<bool> {
+        Ok(!self.zone.list(self.place(tree))?.is_empty())
     }
 
     /// Refuses what a machine that went down may have damaged: the changes of the root or, if
@@ -281,6 +300,22 @@ impl Snapshot {
     }
 }
 
+/// How a buildroot comes to stand on fewer trees. Each snapshot that was taken of changes left one;
+/// removing snapshots does not, as the root has the changes of all of them.
+fn way_down(all: &[Snapshot]) -> &'static str {
+    let lower = all.iter().any(|one| one.base.above.len() < DEEPEST);
+    match lower {
+        true => {
+            "roll back to an earlier snapshot; or export the root and import it, which makes one \
+             tree of all"
+        }
+        false => {
+            "`debmock export root.tar` and then `debmock import root.tar` make one tree of all; \
+             `debmock clean` drops all changes"
+        }
+    }
+}
+
 fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+~".contains(c);
     if name.is_empty()
@@ -295,4 +330,32 @@ fn check_name(name: &str) -> Result<()> {
         .with_hint("use letters, digits, and - _ . + ~, at most 100 of them"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buildroot::BaseOrigin;
+
+    #[test]
+    fn the_way_down_from_too_many_trees_leads_somewhere() {
+        let snapshot = |trees: usize| Snapshot {
+            name: "x".into(),
+            created: 0.0,
+            base: Base {
+                layer: "base-1".into(),
+                origin: BaseOrigin::Bootstrap,
+                storage: Storage::Overlay,
+                asked: None,
+                above: vec![Lower::Snapshot("1".into()); trees],
+            },
+            id: "1".into(),
+            boot: String::new(),
+        };
+        assert!(way_down(&[snapshot(3)]).contains("roll back"));
+        for all in [vec![], vec![snapshot(DEEPEST)]] {
+            let hint = way_down(&all);
+            assert!(!hint.contains("roll back") && hint.contains("debmock import"), "{hint}");
+        }
+    }
 }

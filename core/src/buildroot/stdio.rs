@@ -28,6 +28,20 @@ impl Stdio {
     }
 }
 
+/// A pipe for what a program prints: our end, and the program's. A pipe belongs to who made it, and
+/// opening `/dev/stdout` or `/dev/stderr` asks: this one the program may open by these names,
+/// whoever it runs as.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if this process has too many descriptors.
+pub fn output_pipe() -> Result<(File, OwnedFd)> {
+    let (ours, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
+    let (ours, theirs) = (OwnedFd::from(ours), OwnedFd::from(theirs));
+    rustix::fs::fchmod(&theirs, rustix::fs::Mode::from(0o666))
+        .doing(|| "cannot prepare a pipe".into())?;
+    Ok((File::from(ours), theirs))
+}
+
 fn copy(stream: Option<BorrowedFd<'_>>, write: bool) -> Result<OwnedFd> {
     let Some(stream) = stream else {
         let null = File::options().read(!write).write(write).open("/dev/null");

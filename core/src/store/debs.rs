@@ -3,7 +3,7 @@
 //! ```text
 //! debs/v1/ab/SHA256.deb       complete and verified
 //! debs/v1/partial/SHA256.N    being written, or left behind by a transfer that stopped
-//! debs/v1/sets/NAME/          hard links under the names that apt gives to its archives
+//! debs/v1/sets/NAME/          hard links under the names that apt gives to its archives; locked
 //! ```
 //!
 //! A file appears under its hash only when it is complete and has that hash. Any number of
@@ -13,19 +13,27 @@
 use crate::archive::checksum::{Hasher, Sha256};
 use crate::archive::state::{link_or_copy, make_folder};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::store::used::{self, Use};
+use debmock_helper::protocol::{Area, Place};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The store of `.deb` files.
 #[derive(Debug, Clone)]
 pub struct Debs {
     root: PathBuf,
+    /// Says that somebody may be about to read what was found here.
+    _used: Arc<Use>,
 }
+
+/// Names of copies of local files, while they are written.
+const LOCAL: &str = "local";
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -36,10 +44,14 @@ impl Debs {
     /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`].
     pub fn open(cache: &Path) -> Result<Self> {
         let root = cache.join("debs/v1");
+        make_folder(&root)?;
+        // Before the directories: somebody may be emptying the store.
+        let used =
+            Use::shared(&root).doing(|| format!("cannot use the store {}", root.display()))?;
         for name in ["partial", "sets"] {
             make_folder(&root.join(name))?;
         }
-        Ok(Debs { root })
+        Ok(Debs { root, _used: Arc::new(used) })
     }
 
     /// Where the file of this hash is, or would be.
@@ -48,10 +60,14 @@ impl Debs {
         self.root.join(&name[..2]).join(format!("{name}.deb"))
     }
 
-    /// The file of this hash, if it is there in the right size.
+    /// The file of this hash, if it is there in the right size; it counts as used now.
     pub fn lookup(&self, sha256: Sha256, size: u64) -> Option<PathBuf> {
         let path = self.path(sha256);
-        fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == size).then_some(path)
+        if !fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == size) {
+            return None;
+        }
+        used::note(&path);
+        Some(path)
     }
 
     /// Whether the file of this hash still has that hash. One that has not is removed.
@@ -74,15 +90,11 @@ impl Debs {
     pub fn insert(&self, file: &Path) -> Result<(Sha256, u64, PathBuf)> {
         let doing = || format!("cannot copy {} into the store", file.display());
         let mut input = File::open(file).doing(doing)?;
-        let mut partial = self.create("local")?;
-        let mut buffer = vec![0; 128 * 1024];
-        loop {
-            match input.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => partial.write_all(&buffer[..count]).doing(doing)?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io(doing(), error)),
-            }
+        let mut partial = self.create(LOCAL)?;
+        if let Err(error) = io::copy(&mut input, &mut partial).doing(doing) {
+            // Nobody takes it up: what it would become is not known.
+            partial.discard();
+            return Err(error);
         }
         let (sha256, size) = (partial.hasher.clone().finish(), partial.size);
         Ok((sha256, size, partial.publish(sha256, size)?))
@@ -94,6 +106,7 @@ impl Debs {
     /// # Errors
     /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`].
     pub fn partial(&self, sha256: Sha256, size: u64) -> Result<Partial> {
+        use std::io::Read;
         let mut partial = self.create(&sha256.to_string())?;
         if let Some((mut input, old)) = self.abandoned(sha256) {
             let mut buffer = vec![0; 128 * 1024];
@@ -171,19 +184,17 @@ impl Debs {
         format!("cannot write to {}", self.root.display())
     }
 
-    /// A directory of hard links to files of the store: `name` says what for, `files` gives each
-    /// link's name ([`archive_name`]) and the hash. What the directory had before is gone. There
-    /// is also `partial/` and `lock`, so that it can stand for `/var/cache/apt/archives`.
+    /// A directory of hard links to files of the store: `files` gives each link's name
+    /// ([`archive_name`]) and the hash. There is also `partial/` and `lock`, so that it can stand
+    /// for `/var/cache/apt/archives`. It has a name that no other process chooses, whatever its
+    /// number and container.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`] if a file is not in the store; [`ErrorKind::Usage`] for a name with
-    /// a slash.
-    pub fn link_set(&self, name: &str, files: &[(String, Sha256)]) -> Result<PathBuf> {
-        let path = self.set_path(name)?;
-        let folder = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempdir_in(self.root.join("sets"))
-            .doing(|| self.writing())?;
+    /// [`ErrorKind::Store`] if a file is not in the store; [`ErrorKind::Usage`] for the name of a
+    /// link with a slash.
+    pub fn link_set(&self, files: &[(String, Sha256)]) -> Result<LinkSet> {
+        self.remove_abandoned();
+        let (folder, lock) = self.make_set().doing(|| self.writing())?;
         for (link, sha256) in files {
             if link.contains('/') || link.starts_with('.') {
                 return Err(Error::new(
@@ -194,7 +205,7 @@ impl Debs {
             link_or_copy(&self.path(*sha256), &folder.path().join(link)).map_err(|error| {
                 let missing = error.kind() == io::ErrorKind::NotFound;
                 let error = Error::io(format!("cannot link {link} ({sha256})"), error);
-                if missing { error.with_kind(ErrorKind::Store) } else { error }
+                if missing { gone(error) } else { error }
             })?;
         }
         let finish = || -> io::Result<()> {
@@ -202,40 +213,72 @@ impl Debs {
             fs::set_permissions(folder.path().join("partial"), Permissions::from_mode(0o755))?;
             fs::write(folder.path().join("lock"), "")?;
             fs::set_permissions(folder.path().join("lock"), Permissions::from_mode(0o644))?;
-            fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
-            if path.exists() {
-                fs::remove_dir_all(&path)?;
-            }
-            fs::rename(folder.path(), &path)
+            fs::set_permissions(folder.path(), Permissions::from_mode(0o755))
         };
-        finish().doing(|| format!("cannot make {}", path.display()))?;
-        drop(folder.keep());
-        Ok(path)
+        finish().doing(|| format!("cannot make {}", folder.path().display()))?;
+        Ok(LinkSet { folder, _lock: lock })
     }
 
-    /// Removes a set. One that does not exist is no error.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`]; [`ErrorKind::Usage`] for a name with a slash.
-    pub fn remove_set(&self, name: &str) -> Result<()> {
-        let path = self.set_path(name)?;
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io(format!("cannot remove {}", path.display()), error))
+    /// An empty set that is locked.
+    fn make_set(&self) -> io::Result<(tempfile::TempDir, Use)> {
+        loop {
+            let folder = tempfile::Builder::new()
+                .prefix("set-")
+                .rand_bytes(16)
+                .tempdir_in(self.root.join("sets"))?;
+            match Use::alone(folder.path()) {
+                Ok(lock) => return Ok((folder, lock)),
+                // Before it was locked somebody took it for abandoned.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
-            _ => Ok(()),
         }
     }
 
-    fn set_path(&self, name: &str) -> Result<PathBuf> {
-        if name.is_empty() || name.contains('/') || name.starts_with('.') {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                format!("{name:?} is not a name for a set of packages"),
-            ));
+    /// Removes what killed processes left and nobody takes up: sets, whose links keep the content of
+    /// packages that were removed, and copies of local files.
+    pub(crate) fn remove_abandoned(&self) {
+        let entries = |name| fs::read_dir(self.root.join(name)).into_iter().flatten().flatten();
+        let copies = entries("partial")
+            .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(LOCAL)));
+        for path in entries("sets").chain(copies).map(|entry| entry.path()) {
+            // Nobody waits for it, and it is tried again.
+            if let Ok(Some(_alone)) = used::unless_used(&path) {
+                let _ = match path.is_dir() {
+                    true => fs::remove_dir_all(&path),
+                    false => fs::remove_file(&path),
+                };
+            }
         }
-        Ok(self.root.join("sets").join(name))
     }
+}
+
+/// A directory of links; dropping it removes it.
+#[derive(Debug)]
+pub struct LinkSet {
+    folder: tempfile::TempDir,
+    _lock: Use,
+}
+
+impl LinkSet {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its place for the helper.
+    pub fn place(&self) -> Place {
+        let name = self.path().file_name().unwrap_or_default().to_string_lossy();
+        Place { area: Area::Debs, path: format!("sets/{name}") }
+    }
+}
+
+/// What to say of a file that was found and is gone now.
+pub(crate) fn gone(error: Error) -> Error {
+    error.with_kind(ErrorKind::Store).with_hint(
+        "another process removed it meanwhile: run the command again; raise `store.debs_max` if \
+         that happens often",
+    )
 }
 
 /// The name that apt gives to a package file in `/var/cache/apt/archives`: in the version the
@@ -434,19 +477,62 @@ mod tests {
         let (hash, ..) = debs.insert(&file).unwrap();
         let name = archive_name("a", "1:2.0-1", "amd64");
         assert_eq!(name, "a_1%3a2.0-1_amd64.deb");
-        let set = debs.link_set("s", &[(name.clone(), hash)]).unwrap();
-        assert_eq!(names(&set), [name.as_str(), "lock", "partial"]);
-        debs.link_set("s", &[]).unwrap();
-        assert_eq!(names(&set), ["lock", "partial"]);
-        debs.remove_set("s").unwrap();
-        debs.remove_set("s").unwrap();
-        assert!(!set.exists());
-        assert!(debs.link_set("../x", &[]).is_err());
-        assert!(debs.link_set("s", &[("../x".into(), hash)]).is_err());
+        let set = debs.link_set(&[(name.clone(), hash)]).unwrap();
+        assert_eq!(names(set.path()), [name.as_str(), "lock", "partial"]);
+        // Another process may be the second with the same number.
+        let other = debs.link_set(&[]).unwrap();
+        assert_eq!(names(other.path()), ["lock", "partial"]);
+        assert_eq!(names(set.path()), [name.as_str(), "lock", "partial"]);
+        drop((set, other));
+        assert!(debs.link_set(&[("../x".into(), hash)]).is_err());
         assert_eq!(
-            debs.link_set("s", &[("x".into(), Sha256::of(b"no"))]).unwrap_err().kind(),
+            debs.link_set(&[("x".into(), Sha256::of(b"no"))]).unwrap_err().kind(),
             ErrorKind::Store
         );
+        assert!(names(&cache.path().join("debs/v1/sets")).is_empty());
+    }
+
+    #[test]
+    fn what_killed_processes_left_takes_no_space() {
+        let cache = tempfile::tempdir().unwrap();
+        let debs = Debs::open(cache.path()).unwrap();
+        let set = debs.link_set(&[]).unwrap();
+        let folder = cache.path().join("debs/v1");
+        fs::create_dir_all(folder.join("sets/7.0/partial")).unwrap();
+        fs::write(folder.join("partial/local.7.0"), "x").unwrap();
+        let hash = Sha256::of(b"hello");
+        debs.partial(hash, 5).unwrap().write_all(b"hel").unwrap();
+        let copy = debs.create(LOCAL).unwrap();
+        debs.remove_abandoned();
+        assert!(set.path().is_dir() && copy.path.is_file());
+        assert_eq!(names(&folder.join("sets")).len(), 1);
+        // The copy that is being made, and what a transfer goes on with.
+        assert_eq!(names(&folder.join("partial")).len(), 2);
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_made_leaves_nothing() {
+        let cache = tempfile::tempdir().unwrap();
+        let debs = Debs::open(cache.path()).unwrap();
+        // It can be opened, and not be read.
+        assert!(debs.insert(cache.path()).is_err());
+        assert!(names(&cache.path().join("debs/v1/partial")).is_empty());
+    }
+
+    #[test]
+    fn what_was_found_counts_as_used() {
+        let cache = tempfile::tempdir().unwrap();
+        let debs = Debs::open(cache.path()).unwrap();
+        let file = cache.path().join("x.deb");
+        fs::write(&file, "hello").unwrap();
+        let (hash, size, path) = debs.insert(&file).unwrap();
+        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        let times = fs::FileTimes::new().set_accessed(old).set_modified(old);
+        File::open(&path).unwrap().set_times(times).unwrap();
+        debs.lookup(hash, size).unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        assert!(meta.accessed().unwrap() > old);
+        assert_eq!(meta.modified().unwrap(), old);
     }
 
     #[test]

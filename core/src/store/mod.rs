@@ -6,7 +6,8 @@
 
 pub mod debs;
 pub mod layer;
+pub(crate) mod used;
 mod zone;
 
-pub(crate) use zone::wait;
 pub use zone::{Held, Places, Zone, ZoneOptions};
+pub(crate) use zone::{LAYER_LOCK, wait};

@@ -7,6 +7,7 @@ use debmock_helper::protocol::{
     Area, Bytes, Channel, Enter, Helper, IdMap, Lock, Mode, Place, Program, Reply, Request,
     StoreCall, bytes, unexpected,
 };
+use debmock_helper::store::LOCKS;
 use debmock_helper::unpack::hex;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -25,7 +26,7 @@ pub struct Places {
 }
 
 /// Begins the names of layers' locks; those of buildroots have their names.
-pub(super) const LAYER_LOCK: &str = "layer.";
+pub(crate) const LAYER_LOCK: &str = "layer.";
 
 /// How to open a zone.
 #[derive(Debug, Clone)]
@@ -151,16 +152,25 @@ impl Zone {
     }
 
     /// Makes a directory and its parents.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`].
     pub fn make_directory(&self, place: Place) -> Result<()> {
         Ok(self.call(StoreCall::MakeDirectory(place))?.done()?)
     }
 
     /// Renames; fails if the new place is taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], also if the new place is taken; [`ErrorKind::NoSpace`].
     pub fn rename(&self, from: Place, to: Place) -> Result<()> {
         Ok(self.call(StoreCall::Rename { from, to })?.done()?)
     }
 
     /// Deletes a tree; its place is free at once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] for what cannot be deleted, [`ErrorKind::Cancelled`].
     pub fn remove(&self, place: Place, scope: &Scope) -> Result<()> {
         let channel = self.call(StoreCall::Remove(place))?;
         wait(&channel, scope)?;
@@ -170,6 +180,9 @@ impl Zone {
     /// Deletes a tree beside the work: its place is free when this returns. The deletion goes on
     /// after the end of this process; what is killed in the middle the next helper takes up. On a
     /// disk that is nearly full it is waited for.
+    ///
+    /// # Errors
+    /// As [`Zone::remove`].
     pub fn discard(&self, place: Place, scope: &Scope) -> Result<()> {
         let channel = self.call(StoreCall::Discard(place))?;
         wait(&channel, scope)?;
@@ -197,6 +210,9 @@ impl Zone {
     }
 
     /// Copies a tree, for machines that cannot mount overlays.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`], [`ErrorKind::Cancelled`]; what was copied by then stays.
     pub fn copy(&self, from: Place, to: Place, scope: &Scope) -> Result<()> {
         let channel = self.call(StoreCall::Copy { from, to })?;
         wait(&channel, scope)?;
@@ -204,6 +220,9 @@ impl Zone {
     }
 
     /// Bytes on disk below a place.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Cancelled`].
     pub fn usage(&self, place: Place, scope: &Scope) -> Result<u64> {
         match wait(&self.call(StoreCall::Usage(place))?, scope)? {
             Reply::Number(bytes) => Ok(bytes),
@@ -228,6 +247,9 @@ impl Zone {
     }
 
     /// Content of a small file; `None` if it is missing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`]; one too for a file that is larger than any of ours.
     pub fn read(&self, place: Place) -> Result<Option<Vec<u8>>> {
         match self.call(StoreCall::Read(place))?.reply()?.0 {
             Reply::Content(content) => Ok(Some(content.into_vec())),
@@ -237,17 +259,27 @@ impl Zone {
     }
 
     /// Replaces a small file in one step.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`]; the file is as before then.
     pub fn write(&self, place: Place, content: &[u8]) -> Result<()> {
         Ok(self.call(StoreCall::Write(place, Bytes::from(content.to_vec())))?.done()?)
     }
 
     /// Whether overlays can be mounted on this store; the error says why not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Isolation`] with what the kernel refused.
     pub fn probe_overlay(&self) -> Result<()> {
         Ok(self.call(StoreCall::ProbeOverlay)?.done()?)
     }
 
     /// Takes a lock. Waits for other processes, with an event that says who holds it, until `limit`
     /// has passed; a limit of zero does not wait.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`] when `limit` has passed, [`ErrorKind::Cancelled`], [`ErrorKind::Io`] for a
+    /// lock that cannot be made.
     pub fn lock(
         &self,
         name: &str,
@@ -257,7 +289,7 @@ impl Zone {
     ) -> Result<Held> {
         let holder = format!("process {} ({})", std::process::id(), program_name());
         let request = Lock {
-            place: Place::root(format!("locks/{name}")),
+            place: Place::root(format!("{LOCKS}/{name}")),
             exclusive,
             now: limit.is_some_and(|limit| limit.is_zero()),
             holder,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import io
 import os
-import termios
 
 from .._process import returncode
+from .._stream import unread
 from .._typing import TYPE_CHECKING
 from ._operation import Readable
 
@@ -104,7 +103,8 @@ class Process:
         try:
             await self.wait()
             # What a process in the background prints later is not waited for.
-            while any(_unread(file) for _, file in self._pipes.values()):
+            due = [(pipe, pipe.due()) for _, pipe in self._pipes.values()]
+            while any(pipe.reads and pipe.received < count for pipe, count in due):
                 await asyncio.sleep(0.001)
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
@@ -178,36 +178,41 @@ class Process:
         return f"<debmock.aio.Process {self.args!r} returncode={self.returncode}>"
 
 
-class _Pipe:
+class _Pipe(asyncio.StreamReaderProtocol):
     """A pipe that the loop reads."""
 
-    __slots__ = ("file", "transport")
-
-    def __init__(self, file: io.FileIO, transport: asyncio.ReadTransport) -> None:
+    def __init__(self, reader: asyncio.StreamReader, file: io.FileIO) -> None:
+        super().__init__(reader)
         self.file = file
-        self.transport = transport
+        #: Bytes that the loop has read.
+        self.received = 0
+        self.transport: asyncio.ReadTransport
+
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+        super().data_received(data)
+
+    @property
+    def reads(self) -> bool:
+        """Whether more may come."""
+        return not self.file.closed and not self.transport.is_closing()
+
+    def due(self) -> int:
+        """How much the loop will have read when it has read what is in the pipe now."""
+        return self.received + (unread(self.file.fileno()) if self.reads else 0)
 
 
 async def _reader(descriptor: int) -> tuple[asyncio.StreamReader, _Pipe]:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    file = io.FileIO(descriptor, "r")
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
-    return reader, _Pipe(file, transport)
+    pipe = _Pipe(reader, io.FileIO(descriptor, "r"))
+    pipe.transport, _ = await loop.connect_read_pipe(lambda: pipe, pipe.file)
+    return reader, pipe
 
 
 async def _collect(reader: asyncio.StreamReader, kept: bytearray) -> None:
     while piece := await reader.read(65536):
         kept += piece
-
-
-def _unread(pipe: _Pipe) -> bool:
-    """Whether the pipe holds bytes that the loop has not read."""
-    if pipe.file.closed:
-        return False
-    count = bytearray(4)
-    fcntl.ioctl(pipe.file, termios.FIONREAD, count)
-    return any(count)
 
 
 async def _writer(descriptor: int) -> asyncio.StreamWriter:

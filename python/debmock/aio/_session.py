@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import _process as processes
-from .._calls import SessionCalls
+from .._calls import OpenCalls, SessionCalls
 from .._typing import TYPE_CHECKING, overload
 from ._operation import Operation
 from ._process import Process
@@ -30,7 +30,7 @@ class Session(Work):
     __slots__ = ("_buildroot", "_session")
 
     def __init__(self, buildroot: Buildroot, native: _native.Session) -> None:
-        super().__init__(buildroot._calls)
+        super().__init__(OpenCalls(buildroot._calls, native))
         self._buildroot = buildroot
         self._session = SessionCalls(native)
 
@@ -46,7 +46,7 @@ class Session(Work):
 
     async def close(self) -> None:
         """Ends the session with its processes and mounts, unless somebody else uses it, and waits
-        for that."""
+        for that. Calls after it raise :class:`~debmock.UsageError`."""
         if not self.closed:
             await Operation(self._session.close(), None)
 
