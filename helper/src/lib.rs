@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod bootstrap;
+pub mod door;
 pub mod dpkgdb;
 pub mod keeper;
 pub mod pack;

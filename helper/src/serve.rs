@@ -5,6 +5,7 @@
 //! the host process dies, it ends every session and everything that it started, but for what
 //! empties the trash.
 
+use crate::door;
 use crate::keeper::{self, AttachLate, Inherited};
 use crate::protocol::{
     Area, BUILD_ID, Doing, Failure, FailureKind, Lock, MAGIC, Open, Place, Reply, Request,
@@ -108,12 +109,17 @@ struct Session {
     child: Child,
     link: OwnedFd,
     tree: Tree,
+    /// The directory of the buildroot, if the session has a door.
+    home: Option<OwnedFd>,
 }
 
 impl Session {
     /// Waits for the end of the keeper, with which everything in it has ended, and cleans up.
     fn finish(&self, entered: Option<&Entered>) -> Result<(), Failure> {
         let _ = process::wait_for(self.child.pid);
+        if let Some(home) = &self.home {
+            door::take_away(home);
+        }
         entered.map_or(Ok(()), |entered| tree::leave(entered, &self.tree))
     }
 }
@@ -296,6 +302,21 @@ impl Helper {
                 }
                 Ok(true)
             }
+            Request::Join { home } => {
+                let visitor = match store::open_directory(self.entered()?, &home) {
+                    Ok(home) => door::knock(&home, self.host.as_fd())
+                        .doing(|| "cannot enter the session of another process".into())?,
+                    // It is being made.
+                    Err(failure) if failure.errno == Errno::NOENT.raw_os_error() => None,
+                    Err(failure) => return Err(failure),
+                };
+                let (reply, sockets) = match &visitor {
+                    Some(visitor) => (Reply::Joined, vec![visitor.as_fd()]),
+                    None => (Reply::Missing, Vec::new()),
+                };
+                let _ = socket::send(replies.as_fd(), &encode(&reply)?, &sockets);
+                Ok(false)
+            }
             Request::Attach { session, source, target } => {
                 self.attach(session, &source, target, replies)?;
                 Ok(false)
@@ -415,12 +436,17 @@ impl Helper {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let (link, helper) = socket::pair().doing(|| "cannot make a socket".into())?;
+        let tree = tree::mount(entered, open)?;
+        // After the mount, which makes the directory. Where no door can be made nobody else enters.
+        let home = open.home.as_ref().and_then(|home| store::open_directory(entered, home).ok());
+        let door = home.as_ref().and_then(|home| door::make(home).ok());
         let inherited = Inherited {
+            door,
             requests,
             helper,
             host: copy(&self.host)?,
             replies: copy(replies)?,
-            tree: tree::mount(entered, open)?,
+            tree,
             binds,
             locks: self.held.iter().map(|held| copy(&held.lock)).collect::<Result<_, _>>()?,
             number: self.number,
@@ -437,6 +463,7 @@ impl Helper {
                     child,
                     link,
                     tree: open.tree.clone(),
+                    home,
                 });
                 self.number += 1;
                 Ok(())

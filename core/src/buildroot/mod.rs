@@ -58,6 +58,13 @@ pub struct Access {
     pub network: bool,
 }
 
+/// Whether other processes may enter a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Open,
+    None,
+}
+
 /// A named, persistent, writable root.
 #[derive(Debug)]
 pub struct Buildroot {
@@ -148,8 +155,12 @@ impl Buildroot {
         Ok(self.base()?.is_some())
     }
 
-    /// An open session: the one that this value has already, or a new one. Makes the buildroot if
-    /// it does not exist. Waits for other processes that use it.
+    /// An open session: the one that this value has already, that of another process of the same
+    /// user, which it enters, or a new one. Makes the buildroot if it does not exist. Waits for
+    /// other processes that use it otherwise.
+    ///
+    /// A session that is entered ends with its owner ([`Session::holder`]). It has the resolver
+    /// configuration that its owner asked for.
     ///
     /// # Errors
     /// [`ErrorKind::Locked`] when the config's time to wait has run out, and those of
@@ -160,10 +171,46 @@ impl Buildroot {
         if let Some(session) = open.upgrade() {
             return Ok(session);
         }
-        let lock = self.lock(scope)?;
-        let session = Arc::new(self.open_root(&Arc::new(lock), access, scope)?);
+        let limit = self.config.lock_timeout;
+        let home = || Place::root(self.name.clone());
+        let enter = |holder: &str| Session::enter(&self.zone, home(), holder, scope);
+        let session = match self.zone.lock_unless(&self.name, true, limit, scope, enter)? {
+            Ok(lock) => self.open_root(&Arc::new(lock), access, Door::Open, scope)?,
+            Err(session) => {
+                warn_of_names(&session, access, scope);
+                session
+            }
+        };
+        let session = Arc::new(session);
         *open = Arc::downgrade(&session);
         Ok(session)
+    }
+
+    /// As [`Buildroot::session`], for work that needs the root for itself: no other process's
+    /// session, and no other process in this one if it is a new one.
+    fn own_session(&self, scope: &Scope) -> Result<Arc<Session>> {
+        self.check_fork()?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = open.upgrade() {
+            self.refuse_if_entered(&session)?;
+            return Ok(session);
+        }
+        let lock = Arc::new(self.lock(scope)?);
+        let session = Arc::new(self.open_root(&lock, Access::default(), Door::None, scope)?);
+        *open = Arc::downgrade(&session);
+        Ok(session)
+    }
+
+    /// Fails for a session of another process.
+    fn refuse_if_entered(&self, session: &Session) -> Result<()> {
+        let Some(holder) = session.holder() else { return Ok(()) };
+        let message = format!(
+            "the session that is open on the buildroot {} belongs to {holder}: packages are \
+             changed and built by that one alone",
+            self.name
+        );
+        Err(Error::new(ErrorKind::Busy, message)
+            .with_hint("close the session, and this waits until the other one has ended"))
     }
 
     /// As [`Buildroot::session`], on a root without changes. Nobody gets in between.
@@ -171,14 +218,21 @@ impl Buildroot {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = self.lock(scope)?;
         self.start_over(&lock, scope)?;
-        let session = Arc::new(self.open_root(&Arc::new(lock), Access::default(), scope)?);
+        let lock = Arc::new(lock);
+        let session = Arc::new(self.open_root(&lock, Access::default(), Door::None, scope)?);
         *open = Arc::downgrade(&session);
         Ok(session)
     }
 
-    fn open_root(&self, lock: &Arc<Held>, access: Access, scope: &Scope) -> Result<Session> {
+    fn open_root(
+        &self,
+        lock: &Arc<Held>,
+        access: Access,
+        door: Door,
+        scope: &Scope,
+    ) -> Result<Session> {
         let base = self.provide(lock, scope)?;
-        self.open_recorded(&base, access, vec![Arc::clone(lock)], scope)
+        self.open_recorded(&base, access, vec![Arc::clone(lock)], door, scope)
     }
 
     /// Opens the root, which stands on `base`.
@@ -187,8 +241,13 @@ impl Buildroot {
         base: &Base,
         access: Access,
         locks: Vec<Arc<Held>>,
+        door: Door,
         scope: &Scope,
     ) -> Result<Session> {
+        let home = match door {
+            Door::Open => Some(Place::root(self.name.clone())),
+            Door::None => None,
+        };
         let tree = match base.storage {
             Storage::Overlay => Tree::Overlay {
                 lower: self.stack(base),
@@ -196,7 +255,7 @@ impl Buildroot {
             },
             Storage::Copy => Tree::Directory { place: self.place("tree"), writable: true },
         };
-        self.open_tree(tree, access, locks, scope)
+        self.open_tree(tree, access, locks, home, scope)
             .map_err(|error| self.explain_missing(error, base))
     }
 
@@ -226,6 +285,7 @@ impl Buildroot {
         tree: Tree,
         access: Access,
         locks: Vec<Arc<Held>>,
+        home: Option<Place>,
         scope: &Scope,
     ) -> Result<Session> {
         self.check_limits(scope)?;
@@ -242,6 +302,7 @@ impl Buildroot {
             binds: binds.collect(),
             accept_weak: isolation.accept_weak,
             linux32: self.config.architecture.is_32_bit_here(),
+            home,
         };
         Session::open(&self.zone, options, locks, scope)
     }
@@ -299,6 +360,22 @@ impl Buildroot {
             format!("the buildroot {} was opened by process {}", self.name, self.owner),
         )
         .with_hint("open a buildroot of its own in the forked process"))
+    }
+}
+
+/// A session has the resolver configuration that its owner asked for.
+fn warn_of_names(session: &Session, access: Access, scope: &Scope) {
+    const MOST: u64 = 64 * 1024;
+    let resolves = || match session.read_file("/etc/resolv.conf", MOST) {
+        Ok(text) => String::from_utf8_lossy(&text).contains("nameserver"),
+        Err(_) => false,
+    };
+    if access.network && !resolves() {
+        scope.warn(
+            "the session that was entered was opened without network: names of hosts are not \
+             resolved in it",
+            Some("open it with network, as the first one to do so".into()),
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! Packages of a buildroot and builds in it: what is asked of the archives, of apt inside and of
 //! the build, put together.
 
-use super::{Access, Buildroot, Session};
+use super::{Buildroot, Session};
 use crate::apt::{Apt, Plan};
 use crate::archive::access::Archives;
 use crate::archive::acquire::Refresh;
@@ -39,7 +39,7 @@ impl Buildroot {
     /// As [`Buildroot::install`].
     pub fn update(&self, scope: &Scope) -> Result<Plan> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
-        let session = self.session(Access::default(), scope)?;
+        let session = self.own_session(scope)?;
         let state = archives.state_with(&[], Refresh::Always, scope)?;
         self.apt_of(&archives, &session, &state, scope, |apt| apt.upgrade(scope))
     }
@@ -59,7 +59,7 @@ impl Buildroot {
     pub fn install_dependencies(&self, options: &RebuildOptions, scope: &Scope) -> Result<Plan> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let joined = self.current();
-        let session = self.session(Access::default(), scope)?;
+        let session = self.own_session(scope)?;
         let alone = joined.is_none() && self.is_unchanged()?;
         let state = self.state_for(options, &archives, scope)?;
         let mut shelves = self.shelves();
@@ -89,7 +89,10 @@ impl Buildroot {
         let prepared = rebuild.prepare(scope, &self.name, |scope| {
             let archives = Archives::open(&self.config, self.zone.places(), scope)?;
             let session = match &joined {
-                Some(session) => session.clone(),
+                Some(session) => {
+                    self.refuse_if_entered(session)?;
+                    session.clone()
+                }
                 None => self.fresh_session(scope)?,
             };
             let state = self.state_for(rebuild.options(), &archives, scope)?;
@@ -131,7 +134,7 @@ impl Buildroot {
 
     fn with_apt<T>(&self, scope: &Scope, work: impl FnOnce(&Apt<'_>) -> Result<T>) -> Result<T> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
-        let session = self.session(Access::default(), scope)?;
+        let session = self.own_session(scope)?;
         let state = archives.state(scope)?;
         self.apt_of(&archives, &session, &state, scope, work)
     }
