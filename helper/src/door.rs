@@ -109,3 +109,30 @@ impl Visitor {
         answered && self.host.is_some() && message == greeting()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{OFlags, open};
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+    #[test]
+    fn nobody_is_let_in_from_within_the_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = open(folder.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let us = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+        assert!(knock(&home, us.as_fd()).unwrap().is_none());
+        let door = make(&home).unwrap();
+        // This process has a number in its own pid namespace, as those of a session have there.
+        assert!(knock(&home, us.as_fd()).unwrap().is_some());
+        assert!(Visitor::admit(&door, 1).is_none());
+        drop(door);
+        assert!(knock(&home, us.as_fd()).unwrap().is_none());
+        // One that was left behind is replaced.
+        let door = make(&home).unwrap();
+        assert!(knock(&home, us.as_fd()).unwrap().is_some());
+        take_away(&home);
+        drop(door);
+        assert!(knock(&home, us.as_fd()).unwrap().is_none());
+    }
+}
