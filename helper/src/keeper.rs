@@ -48,6 +48,10 @@ pub struct Inherited {
     pub locks: Vec<OwnedFd>,
     /// The session's number.
     pub number: u32,
+    /// Whether the changes are in memory.
+    pub in_memory: bool,
+    /// What the helper has to warn of.
+    pub warnings: Vec<String>,
     /// Isolation mode.
     pub mode: Mode,
     /// As in [`Open`].
@@ -142,7 +146,7 @@ pub fn live(inherited: Inherited, open: &Open) -> ! {
 }
 
 fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
-    let mut warnings = Vec::new();
+    let mut warnings = std::mem::take(&mut inherited.warnings);
     if let Err(error) = rustix::system::sethostname(open.hostname.as_bytes()) {
         // Filters of containers know this call as the real root's only.
         let doing = format!("cannot set the host name {}", open.hostname);
@@ -170,7 +174,8 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
     mounts::pivot(&root)?;
     mounts::enter(&bare)?;
     inherited.binds.clear();
-    let opened = Reply::Opened { session: inherited.number, warnings };
+    let in_memory = inherited.in_memory;
+    let opened = Reply::Opened { session: inherited.number, in_memory, warnings };
     answer(&inherited.replies, &opened);
     let (running, attached) = (Vec::new(), Vec::new());
     let mut keeper = Keeper {

@@ -12,7 +12,9 @@ use crate::protocol::{
     StoreCall, Tree, decode, encode,
 };
 use crate::sandbox::identity::{self, Entered};
-use crate::sandbox::{mounts, tree};
+use crate::sandbox::memory::Memory;
+use crate::sandbox::mounts;
+use crate::sandbox::tree::{self, Mounted};
 use crate::store;
 use crate::sys::lock::{self, Sharing};
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
@@ -31,6 +33,7 @@ use std::time::{Duration, Instant};
 pub fn run() -> i32 {
     let _ = process::close_from(3);
     process::reset_signals();
+    process::reset_memory_score();
     // A leader already has what this would give.
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::from(0o022));
@@ -111,6 +114,8 @@ struct Session {
     tree: Tree,
     /// The directory of the buildroot, if the session has a door.
     home: Option<OwnedFd>,
+    /// What holds the changes, if that is not the disk.
+    memory: Option<Memory>,
 }
 
 impl Session {
@@ -302,6 +307,17 @@ impl Helper {
                 }
                 Ok(true)
             }
+            Request::Settle { session } => {
+                let index = self.sessions.iter().position(|one| one.number == session);
+                let gone = || Failure::request("the session has ended");
+                let ended = self.sessions.swap_remove(index.ok_or_else(gone)?);
+                let _ = pidfd_send_signal(&ended.child.pidfd, rustix::process::Signal::KILL);
+                ended.finish(self.entered.as_ref())?;
+                let Tree::Overlay { upper: Some(home), .. } = ended.tree else { return Ok(true) };
+                let home = store::open_directory(self.entered()?, &home)?;
+                let Some(memory) = ended.memory else { return Ok(true) };
+                self.work(replies, None, move |_, _| memory.settle(&home).map(|()| Reply::Done))
+            }
             Request::Join { home } => {
                 let visitor = match store::open_directory(self.entered()?, &home) {
                     Ok(home) => door::knock(&home, self.host.as_fd())
@@ -436,7 +452,7 @@ impl Helper {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let (link, helper) = socket::pair().doing(|| "cannot make a socket".into())?;
-        let tree = tree::mount(entered, open)?;
+        let Mounted { tree, memory, warning } = tree::mount(entered, open)?;
         // After the mount, which makes the directory. Where no door can be made nobody else enters.
         let home = open.home.as_ref().and_then(|home| store::open_directory(entered, home).ok());
         let door = home.as_ref().and_then(|home| door::make(home).ok());
@@ -450,6 +466,8 @@ impl Helper {
             binds,
             locks: self.held.iter().map(|held| copy(&held.lock)).collect::<Result<_, _>>()?,
             number: self.number,
+            in_memory: memory.is_some(),
+            warnings: warning.into_iter().collect(),
             mode: entered.mode,
             linux32: open.linux32,
         };
@@ -464,6 +482,7 @@ impl Helper {
                     link,
                     tree: open.tree.clone(),
                     home,
+                    memory,
                 });
                 self.number += 1;
                 Ok(())

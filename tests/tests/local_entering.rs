@@ -44,7 +44,7 @@ fn a_second_process_enters_an_open_session_and_ends_alone() {
         let steps = ["run", "root", "cat /dev/shm/mark; echo two > /dev/shm/mark; exit 7"];
         let said = drive.steps(&steps).succeeded();
         assert_eq!(said.out(), "one", "{name}");
-        assert_eq!(said.of("ended"), ["7"], "{name}: {:#?}", said.lines);
+        assert_eq!(said.of("exit"), ["7"], "{name}: {:#?}", said.lines);
         let whose = format!("entered the session that process {} ", first.pid());
         assert!(said.of("root")[0].starts_with(&whose), "{name}: {:#?}", said.lines);
         assert!(said.of("waiting").is_empty(), "{name}: {:#?}", said.lines);
@@ -60,7 +60,7 @@ fn a_second_process_enters_an_open_session_and_ends_alone() {
         first.kill();
         // Of a killed owner only the socket is left, which is nobody's.
         let said = drive.steps(&["run", "root", "test -e /dev/shm/mark"]).succeeded();
-        assert_eq!(said.of("ended"), ["1"], "{name}: {:#?}", said.lines);
+        assert_eq!(said.of("exit"), ["1"], "{name}: {:#?}", said.lines);
         assert!(said.of("root").is_empty(), "{name}: {:#?}", said.lines);
         drive.area().assert_nothing_left();
     }

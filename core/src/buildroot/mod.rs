@@ -58,11 +58,14 @@ pub struct Access {
     pub network: bool,
 }
 
-/// Whether other processes may enter a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
-    Open,
-    None,
+/// How a session of the whole root is opened.
+#[derive(Debug, Clone, Copy, Default)]
+struct Opening {
+    access: Access,
+    /// Whether other processes may enter it.
+    door: bool,
+    /// Bytes of memory for what is changed; 0 for the disk.
+    memory: u64,
 }
 
 /// A named, persistent, writable root.
@@ -72,6 +75,8 @@ pub struct Buildroot {
     name: String,
     zone: Arc<Zone>,
     open: Mutex<Weak<Session>>,
+    /// The session of a build in memory, until it is known what becomes of its root.
+    building: Mutex<Option<Arc<Session>>>,
     owner: u32,
 }
 
@@ -112,7 +117,14 @@ impl Buildroot {
         }
         let zone = Arc::new(open_zone(&config, options)?);
         let owner = std::process::id();
-        Ok(Buildroot { config, name, zone, open: Mutex::new(Weak::new()), owner })
+        Ok(Buildroot {
+            config,
+            name,
+            zone,
+            open: Mutex::new(Weak::new()),
+            building: Mutex::new(None),
+            owner,
+        })
     }
 
     /// Its config.
@@ -175,7 +187,9 @@ impl Buildroot {
         let home = || Place::root(self.name.clone());
         let enter = |holder: &str| Session::enter(&self.zone, home(), holder, scope);
         let session = match self.zone.lock_unless(&self.name, true, limit, scope, enter)? {
-            Ok(lock) => self.open_root(&Arc::new(lock), access, Door::Open, scope)?,
+            Ok(lock) => {
+                self.open_root(&Arc::new(lock), Opening { access, door: true, memory: 0 }, scope)?
+            }
             Err(session) => {
                 warn_of_names(&session, access, scope);
                 session
@@ -196,7 +210,7 @@ impl Buildroot {
             return Ok(session);
         }
         let lock = Arc::new(self.lock(scope)?);
-        let session = Arc::new(self.open_root(&lock, Access::default(), Door::None, scope)?);
+        let session = Arc::new(self.open_root(&lock, Opening::default(), scope)?);
         *open = Arc::downgrade(&session);
         Ok(session)
     }
@@ -213,41 +227,32 @@ impl Buildroot {
             .with_hint("close the session, and this waits until the other one has ended"))
     }
 
-    /// As [`Buildroot::session`], on a root without changes. Nobody gets in between.
-    fn fresh_session(&self, scope: &Scope) -> Result<Arc<Session>> {
+    /// As [`Buildroot::own_session`], on a root without changes; new ones are in memory, of that
+    /// many bytes, or with 0 on the disk. Nobody gets in between.
+    fn fresh_session(&self, memory: u64, scope: &Scope) -> Result<Arc<Session>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = self.lock(scope)?;
         self.start_over(&lock, scope)?;
         let lock = Arc::new(lock);
-        let session = Arc::new(self.open_root(&lock, Access::default(), Door::None, scope)?);
+        let opening = Opening { memory, ..Opening::default() };
+        let session = Arc::new(self.open_root(&lock, opening, scope)?);
         *open = Arc::downgrade(&session);
         Ok(session)
     }
 
-    fn open_root(
-        &self,
-        lock: &Arc<Held>,
-        access: Access,
-        door: Door,
-        scope: &Scope,
-    ) -> Result<Session> {
+    fn open_root(&self, lock: &Arc<Held>, opening: Opening, scope: &Scope) -> Result<Session> {
         let base = self.provide(lock, scope)?;
-        self.open_recorded(&base, access, vec![Arc::clone(lock)], door, scope)
+        self.open_recorded(&base, opening, vec![Arc::clone(lock)], scope)
     }
 
     /// Opens the root, which stands on `base`.
     fn open_recorded(
         &self,
         base: &Base,
-        access: Access,
+        opening: Opening,
         locks: Vec<Arc<Held>>,
-        door: Door,
         scope: &Scope,
     ) -> Result<Session> {
-        let home = match door {
-            Door::Open => Some(Place::root(self.name.clone())),
-            Door::None => None,
-        };
         let tree = match base.storage {
             Storage::Overlay => Tree::Overlay {
                 lower: self.stack(base),
@@ -255,7 +260,7 @@ impl Buildroot {
             },
             Storage::Copy => Tree::Directory { place: self.place("tree"), writable: true },
         };
-        self.open_tree(tree, access, locks, home, scope)
+        self.open_tree(tree, opening, locks, scope)
             .map_err(|error| self.explain_missing(error, base))
     }
 
@@ -283,9 +288,8 @@ impl Buildroot {
     fn open_tree(
         &self,
         tree: Tree,
-        access: Access,
+        opening: Opening,
         locks: Vec<Arc<Held>>,
-        home: Option<Place>,
         scope: &Scope,
     ) -> Result<Session> {
         self.check_limits(scope)?;
@@ -297,12 +301,13 @@ impl Buildroot {
         });
         let options = SessionOptions {
             tree,
-            files: files::session_files(&isolation.hostname, access.network)?,
+            files: files::session_files(&isolation.hostname, opening.access.network)?,
             hostname: isolation.hostname.clone(),
             binds: binds.collect(),
             accept_weak: isolation.accept_weak,
             linux32: self.config.architecture.is_32_bit_here(),
-            home,
+            home: opening.door.then(|| Place::root(self.name.clone())),
+            memory: opening.memory,
         };
         Session::open(&self.zone, options, locks, scope)
     }

@@ -8,11 +8,12 @@ use crate::archive::acquire::Refresh;
 use crate::archive::state::ArchiveState;
 use crate::build::{self, BuildResult, Rebuild, RebuildOptions, Workshop};
 use crate::config::CleanupAfter;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::event::Log;
 use crate::operation::Scope;
 use crate::state::LogFile;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
 
 impl Buildroot {
     /// Installs packages, each as apt takes them: `name`, `name=version`, `name/suite`,
@@ -83,6 +84,36 @@ impl Buildroot {
     /// Those of [`Rebuild::new`] and [`Rebuild::run`] and of [`Buildroot::session`].
     pub fn rebuild(&self, options: RebuildOptions, scope: &Scope) -> Result<BuildResult> {
         self.check_fork()?;
+        let memory = match self.current() {
+            Some(_) => 0,
+            None => self.config.build.in_memory.unwrap_or(0),
+        };
+        if memory == 0 {
+            return self.rebuild_on(0, options, scope);
+        }
+        match self.rebuild_on(memory, options.clone(), scope) {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                let megabytes = memory >> 20;
+                scope.warn(
+                    format!(
+                        "the build needs more than the {megabytes} MB of memory that it may use: \
+                         it is repeated on the disk"
+                    ),
+                    Some("raise `build.in_memory`, or leave it out for such packages".into()),
+                );
+                self.rebuild_on(0, options, scope)
+            }
+            other => other,
+        }
+    }
+
+    /// Builds with that many bytes of memory for the changes of the root, or with 0 on the disk.
+    fn rebuild_on(
+        &self,
+        memory: u64,
+        options: RebuildOptions,
+        scope: &Scope,
+    ) -> Result<BuildResult> {
         let joined = self.current();
         let cleanup = options.cleanup_after.unwrap_or(self.config.build.cleanup_after);
         let rebuild = Rebuild::new(options)?;
@@ -93,7 +124,7 @@ impl Buildroot {
                     self.refuse_if_entered(session)?;
                     session.clone()
                 }
-                None => self.fresh_session(scope)?,
+                None => self.fresh_session(memory, scope)?,
             };
             let state = self.state_for(rebuild.options(), &archives, scope)?;
             Ok((archives, session, state))
@@ -112,12 +143,23 @@ impl Buildroot {
         }
         let result = rebuild.run(&workshop, scope);
         let locks = session.locks();
-        drop(session);
+        // That of the dependencies is the one in which something was built.
+        let built = self.keep_building(None).unwrap_or(session);
         let wanted = match cleanup {
             CleanupAfter::Always => true,
             CleanupAfter::Success => result.is_ok(),
             CleanupAfter::Never => false,
         };
+        let repeated = memory > 0 && matches!(&result, Err(e) if e.kind() == ErrorKind::NoSpace);
+        if built.is_in_memory()
+            && !wanted
+            && !repeated
+            && let Err(error) = built.settle(scope)
+        {
+            let hint = "build again without `build.in_memory` for a root that stays";
+            scope.warn(format!("what the build left is gone: {error}"), Some(hint.into()));
+        }
+        drop(built);
         if wanted && joined.is_none() {
             // Nobody gets in between: whoever waits for the root finds it clean. The packages are
             // there: what is left of the root is no reason to fail.
@@ -130,6 +172,12 @@ impl Buildroot {
         }
         self.keep_limits(scope);
         result
+    }
+
+    /// Keeps the session of a build in memory, or gives the one that was kept.
+    pub(super) fn keep_building(&self, session: Option<Arc<Session>>) -> Option<Arc<Session>> {
+        let mut kept = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut kept, session)
     }
 
     fn with_apt<T>(&self, scope: &Scope, work: impl FnOnce(&Apt<'_>) -> Result<T>) -> Result<T> {

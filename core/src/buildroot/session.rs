@@ -36,6 +36,9 @@ pub struct SessionOptions {
     pub linux32: bool,
     /// The directory of the buildroot, if other processes of the same user may enter the session.
     pub home: Option<Place>,
+    /// Bytes of memory for the changes, which end with the session unless they are moved to the
+    /// disk; 0 for the disk. Where memory cannot hold them the disk does, with a warning.
+    pub memory: u64,
 }
 
 /// An open buildroot. Dropping it ends every process and every mount of it; of one that another
@@ -44,6 +47,7 @@ pub struct SessionOptions {
 pub struct Session {
     keeper: Keeper,
     whose: Whose,
+    in_memory: bool,
     zone: Arc<Zone>,
     locks: Vec<Arc<Held>>,
 }
@@ -134,18 +138,19 @@ impl Session {
             accept_weak: options.accept_weak,
             linux32: options.linux32,
             home: options.home,
+            memory: options.memory,
         };
         let request = Request::Open(Box::new(open));
         let channel = zone.helper().request(&request, &[theirs.as_fd()])?;
         drop(theirs);
         let (reply, _) = channel.reply().map_err(|error| explain_weak(error.into()))?;
         match reply {
-            Reply::Opened { session, warnings } => {
+            Reply::Opened { session, in_memory, warnings } => {
                 for warning in warnings {
                     scope.warn(warning, None);
                 }
                 let zone = Arc::clone(zone);
-                Ok(Session { keeper, whose: Whose::Ours(session), zone, locks })
+                Ok(Session { keeper, whose: Whose::Ours(session), in_memory, zone, locks })
             }
             other => Err(unexpected(&other).into()),
         }
@@ -191,7 +196,8 @@ impl Session {
             }
         };
         let whose = Whose::Theirs(holder.to_owned());
-        let session = Session { keeper, whose, zone: Arc::clone(zone), locks: Vec::new() };
+        let zone = Arc::clone(zone);
+        let session = Session { keeper, whose, in_memory: false, zone, locks: Vec::new() };
         scope.line(Log::Root, format!("entered the session that {holder} has open"));
         Ok(Some(session))
     }
@@ -230,6 +236,18 @@ impl Session {
     pub(super) fn end(&self) -> Result<()> {
         let request = Request::End { session: self.number()? };
         Ok(self.zone.helper().request(&request, &[])?.done()?)
+    }
+
+    /// Whether what is changed in the root is in memory, and ends with the session.
+    pub fn is_in_memory(&self) -> bool {
+        self.in_memory
+    }
+
+    /// As [`Session::end`], and what was changed in memory is on the disk afterwards.
+    pub(super) fn settle(&self, scope: &Scope) -> Result<()> {
+        let request = Request::Settle { session: self.number()? };
+        let channel = self.zone.helper().request(&request, &[])?;
+        crate::store::wait(&channel, scope).map(drop)
     }
 
     /// Starts a program.

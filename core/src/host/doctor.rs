@@ -118,6 +118,7 @@ fn probe_session(zone: &Zone, notes: &mut Vec<String>) -> Result<()> {
         let tree = Tree::Directory { place: place.clone(), writable: true };
         let open = Open {
             home: None,
+            memory: 0,
             tree,
             files: Vec::new(),
             hostname: "debmock".into(),

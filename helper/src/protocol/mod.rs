@@ -82,6 +82,11 @@ impl Place {
 pub enum Request {
     /// Take on the identity of the roots; the first request, once.
     Enter(Enter),
+    /// End a session whose changes are in memory, and move them to the disk.
+    Settle {
+        /// The number that [`Reply::Opened`] told.
+        session: u32,
+    },
     /// Take a lock and hold it until the reply socket closes.
     Lock(Lock),
     /// Read or change the store.
@@ -213,6 +218,8 @@ pub struct Open {
     pub linux32: bool,
     /// The directory of the buildroot, if other processes may enter the session.
     pub home: Option<Place>,
+    /// Bytes of memory for the changes of an overlay; 0 for the disk.
+    pub memory: u64,
 }
 
 /// A file that a session brings along.
@@ -417,6 +424,8 @@ pub enum Reply {
     Opened {
         /// Its number for [`Request::Attach`].
         session: u32,
+        /// Whether its changes are in memory.
+        in_memory: bool,
         /// What is weaker than it should be.
         warnings: Vec<String>,
     },
