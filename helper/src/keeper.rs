@@ -74,11 +74,19 @@ struct Running {
     writes: bool,
     /// What a spare process was given and may not have read yet.
     handed: Option<Handed>,
+    /// Whoever asked for it has sent it a signal.
+    signalled: bool,
     /// Whose it is, if not the session's owner's.
     visitor: Option<u32>,
 }
 
 impl Running {
+    /// The request of a command that has ended before it read that; not if it was to end.
+    fn unread(&mut self) -> Option<Handed> {
+        let signalled = self.signalled;
+        self.handed.take_if(|handed| !handed.was_read() && !signalled)
+    }
+
     fn kill(&self) {
         if self.is_command {
             signal_group(self.pid, libc::SIGKILL);
@@ -302,7 +310,7 @@ impl Keeper {
                 continue;
             };
             let mut running = self.running.swap_remove(index);
-            if let Some(handed) = running.handed.take_if(|handed| !handed.was_read()) {
+            if let Some(handed) = running.unread() {
                 // Somebody killed it before it was a program, and may do so again with a spare one.
                 self.spare = None;
                 self.request(handed.message, handed.descriptors, running.visitor);
@@ -420,7 +428,15 @@ impl Keeper {
         });
         match outcome {
             Ok(Some(Started { pid, is_command, writes, handed })) => {
-                self.running.push(Running { pid, replies, is_command, writes, handed, visitor });
+                self.running.push(Running {
+                    pid,
+                    replies,
+                    is_command,
+                    writes,
+                    handed,
+                    signalled: false,
+                    visitor,
+                });
                 // The program is under way: nobody waits for this.
                 self.provide_spare();
             }
@@ -486,6 +502,7 @@ impl Keeper {
         match socket::receive(running.replies.as_fd()) {
             Ok(Some((bytes, _))) => {
                 if let Ok(Control::Signal(number)) = decode(&bytes) {
+                    self.running[index].signalled = true;
                     signal_group(pid, number);
                 }
             }
