@@ -43,14 +43,14 @@ fn inside(rig: &Rig, script: &str) -> String {
 fn the_root_of_a_build_that_failed_in_memory_can_be_entered() {
     let rig = or_skip!(rig(10, "300M"));
     let failed = rebuild(&rig, &[]);
-    assert_eq!(failed.code, Some(ErrorKind::Build.exit_code().into()), "{}", failed.text);
+    assert_eq!(failed.code, Some(ErrorKind::Source.exit_code().into()), "{}", failed.text);
     assert!(!failed.text.contains("on the disk"), "{}", failed.text);
     // Deleted directories stay deleted.
     assert_eq!(inside(&rig, "cat /tmp/kept /tmp/whole; ls -A /opt/folder"), "kept\nwhole\n");
     rig.assert_nothing_lost();
     // The next one begins anew, and nothing of a root that is cleaned is kept.
     let failed = rebuild(&rig, &["--cleanup-after=always"]);
-    assert_eq!(failed.code, Some(ErrorKind::Build.exit_code().into()), "{}", failed.text);
+    assert_eq!(failed.code, Some(ErrorKind::Source.exit_code().into()), "{}", failed.text);
     assert_eq!(inside(&rig, "cat /opt/folder/below; ls /tmp"), "of the package");
     rig.assert_nothing_lost();
 }
@@ -59,7 +59,7 @@ fn the_root_of_a_build_that_failed_in_memory_can_be_entered() {
 fn a_build_that_needs_more_memory_is_repeated_on_the_disk() {
     let rig = or_skip!(rig(90, "64M"));
     let failed = rebuild(&rig, &[]);
-    assert_eq!(failed.code, Some(ErrorKind::Build.exit_code().into()), "{}", failed.text);
+    assert_eq!(failed.code, Some(ErrorKind::Source.exit_code().into()), "{}", failed.text);
     for words in ["more than the 64 MB of memory", "repeated on the disk", "`build.in_memory`"] {
         assert!(failed.text.contains(words), "{words} is missing: {}", failed.text);
     }
