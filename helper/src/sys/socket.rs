@@ -112,18 +112,16 @@ pub fn peer(socket: BorrowedFd<'_>) -> Result<Peer, Errno> {
     let mut found = libc::ucred { pid: -1, uid: u32::MAX, gid: u32::MAX };
     let mut length = size_of::<libc::ucred>() as libc::socklen_t;
     // SAFETY: the structure is of the length that is told, and both outlive the call.
-    super::check(
-        unsafe {
-            libc::getsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_PEERCRED,
-                (&raw mut found).cast(),
-                &raw mut length,
-            )
-        }
-        .into(),
-    )?;
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &raw mut length,
+        )
+    };
+    super::check(result.into())?;
     Ok(Peer { pid: found.pid, uid: found.uid })
 }
 
