@@ -250,6 +250,10 @@ pub struct How {
         default_missing_value = "always"
     )]
     pub cleanup_after: Option<CleanupWhen>,
+    /// Memory for what the build changes in its root, such as 4G; what needs more is repeated on
+    /// the disk [default: the config's, or none]
+    #[arg(long, value_name = "SIZE")]
+    pub in_memory: Option<String>,
     /// Where results go; of several sources, into SOURCE_VERSION below it [default:
     /// results/SOURCE_VERSION]
     #[arg(long, value_name = "DIRECTORY")]

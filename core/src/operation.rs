@@ -69,6 +69,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 type Witness = Arc<dyn Fn(&What) + Send + Sync>;
+type Look = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What a working function holds: where its events go, and whether it should stop.
 #[derive(Clone)]
@@ -77,6 +78,8 @@ pub struct Scope {
     cancel: CancelToken,
     /// Sees every event before it is queued.
     witness: Option<Witness>,
+    /// Looks whether to stop, besides the token.
+    look: Option<Look>,
 }
 
 impl Scope {
@@ -89,7 +92,7 @@ impl Scope {
             arrived: Condvar::new(),
             signal,
         };
-        Scope { shared: Arc::new(shared), cancel, witness: None }
+        Scope { shared: Arc::new(shared), cancel, witness: None, look: None }
     }
 
     /// A scope whose events nobody reads, for calls that are short or that report otherwise.
@@ -113,7 +116,7 @@ impl Scope {
     /// Fails with [`ErrorKind::Cancelled`] if somebody asked to stop. Call it in every loop that
     /// may last longer than a tenth of a second.
     pub fn check(&self) -> Result<()> {
-        if self.cancel.is_cancelled() {
+        if self.cancel.is_cancelled() || self.look.as_ref().is_some_and(|look| look()) {
             return Err(Error::new(ErrorKind::Cancelled, "the operation was cancelled"));
         }
         Ok(())
@@ -243,6 +246,26 @@ pub fn run<T: Send>(
     watch(cancel, |event| event.into_iter().for_each(&mut on_event), work)
 }
 
+/// Runs `work` in this thread and then delivers the events that it has told meanwhile: for short
+/// calls, which a thread of their own would make longer, and for calls whose events nobody reads.
+/// `stop` is asked whenever the work looks whether it should go on, about ten times a second, and
+/// ends it as the token does.
+pub fn run_here<T>(
+    cancel: CancelToken,
+    stop: impl Fn() -> bool + Send + Sync + 'static,
+    mut on_event: impl FnMut(&Event),
+    work: impl FnOnce(&Scope) -> Result<T>,
+) -> Result<T> {
+    let mut scope = Scope::new(cancel, Weak::new());
+    scope.look = Some(Arc::new(stop));
+    let result = work(&scope);
+    scope.close();
+    while let Some(event) = scope.next(Duration::ZERO) {
+        on_event(&event);
+    }
+    result
+}
+
 /// As [`run`], for callers that look after something else meanwhile: without an event, `on_event`
 /// is called with `None` about ten times a second.
 pub fn watch<T: Send>(
@@ -321,6 +344,25 @@ mod tests {
         )
         .unwrap();
         assert_eq!(lines + skipped, 3 * LINES as u64);
+    }
+
+    #[test]
+    fn work_in_the_callers_thread_is_stopped_and_tells_its_events() {
+        let mut seen = Vec::new();
+        let here = std::thread::current().id();
+        let error = run_here(
+            CancelToken::new(),
+            || true,
+            |event| seen.push(event.what.clone()),
+            |scope| {
+                assert_eq!(std::thread::current().id(), here);
+                scope.warn("one", None);
+                scope.check()
+            },
+        )
+        .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert_eq!(seen.len(), 1);
     }
 
     #[test]

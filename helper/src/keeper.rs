@@ -8,11 +8,13 @@
 //! socket) or the helper dies, it ends, and with it the whole pid namespace.
 
 use crate::apply;
+use crate::door::{VISITORS, Visitor};
 use crate::protocol::{
     Bytes, Command, Control, Doing, Exit, Failure, Job, Mode, Open, Reply, Run, decode, encode,
 };
-use crate::sandbox::command::{Launch, launch};
+use crate::sandbox::command::{Around, Confinement, Launch, launch};
 use crate::sandbox::floor::Floor;
+use crate::sandbox::spare::{Handed, Spare};
 use crate::sandbox::{mounts, network};
 use crate::sys::process::{self, Fork, Usage};
 use crate::sys::socket;
@@ -31,6 +33,8 @@ use std::time::Duration;
 pub struct Inherited {
     /// Where requests of the host come from.
     pub requests: OwnedFd,
+    /// Where other processes come in.
+    pub door: Option<OwnedFd>,
     /// Where messages of the helper come from.
     pub helper: OwnedFd,
     /// Readable when the host process has ended.
@@ -45,6 +49,10 @@ pub struct Inherited {
     pub locks: Vec<OwnedFd>,
     /// The session's number.
     pub number: u32,
+    /// Whether the changes are in memory.
+    pub in_memory: bool,
+    /// What the helper has to warn of.
+    pub warnings: Vec<String>,
     /// Isolation mode.
     pub mode: Mode,
     /// As in [`Open`].
@@ -67,6 +75,37 @@ struct Running {
     writes: bool,
     /// It sees by itself that its caller is gone, and leaves things in order.
     tidies: bool,
+    /// What a spare process was given and may not have read yet.
+    handed: Option<Handed>,
+    /// Whoever asked for it has sent it a signal.
+    signalled: bool,
+    /// Whose it is, if not the session's owner's.
+    visitor: Option<u32>,
+}
+
+impl Running {
+    /// The request of a command that has ended before it read that; not if it was to end.
+    fn unread(&mut self) -> Option<Handed> {
+        let signalled = self.signalled;
+        self.handed.take_if(|handed| !handed.was_read() && !signalled)
+    }
+
+    fn kill(&self) {
+        if self.is_command {
+            signal_group(self.pid, libc::SIGKILL);
+        }
+        // A command may not lead its group yet.
+        signal(self.pid, libc::SIGKILL);
+    }
+}
+
+/// A process that was started for a request.
+struct Started {
+    pid: i32,
+    is_command: bool,
+    writes: bool,
+    tidies: bool,
+    handed: Option<Handed>,
 }
 
 struct Keeper {
@@ -77,6 +116,12 @@ struct Keeper {
     /// The tree alone, without what is mounted in it: `/` of the keeper itself.
     bare: OwnedFd,
     running: Vec<Running>,
+    /// What becomes the next program.
+    spare: Option<Spare>,
+    /// Other processes that have entered the session.
+    visitors: Vec<Visitor>,
+    /// How many there were.
+    visits: u32,
     /// What must stay free on the disk while something runs that writes.
     floor: Option<Floor>,
     /// Mounts of the store, by the targets that the host named.
@@ -93,6 +138,7 @@ pub fn live(inherited: Inherited, open: &Open) -> ! {
         &inherited.tree,
     ]
     .into_iter()
+    .chain(&inherited.door)
     .chain(&inherited.binds)
     .chain(&inherited.locks)
     .map(AsRawFd::as_raw_fd)
@@ -112,7 +158,7 @@ pub fn live(inherited: Inherited, open: &Open) -> ! {
 }
 
 fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
-    let mut warnings = Vec::new();
+    let mut warnings = std::mem::take(&mut inherited.warnings);
     if let Err(error) = rustix::system::sethostname(open.hostname.as_bytes()) {
         // Filters of containers know this call as the real root's only.
         let doing = format!("cannot set the host name {}", open.hostname);
@@ -145,10 +191,24 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
     {
         warnings.push(format!("what an interrupted installation left stays: {failure}"));
     }
-    let opened = Reply::Opened { session: inherited.number, warnings };
+    let in_memory = inherited.in_memory;
+    let opened = Reply::Opened { session: inherited.number, in_memory, warnings };
     answer(&inherited.replies, &opened);
     let (running, attached) = (Vec::new(), Vec::new());
-    Ok(Keeper { inherited, network, root, bare, running, floor: None, attached })
+    let mut keeper = Keeper {
+        inherited,
+        network,
+        root,
+        bare,
+        running,
+        spare: None,
+        visitors: Vec::new(),
+        visits: 0,
+        floor: None,
+        attached,
+    };
+    keeper.provide_spare();
+    Ok(keeper)
 }
 
 fn answer(replies: &OwnedFd, reply: &Reply) {
@@ -183,12 +243,40 @@ impl Keeper {
                 let flags = if running.is_command { PollFlags::IN } else { PollFlags::empty() };
                 PollFd::new(&running.replies, flags)
             }));
+            let handed: Vec<usize> = (0..self.running.len())
+                .filter(|index| self.running[*index].handed.is_some())
+                .collect();
+            set.extend(handed.iter().filter_map(|index| {
+                let handed = self.running[*index].handed.as_ref();
+                handed.map(|handed| PollFd::new(handed.link(), PollFlags::IN))
+            }));
+            let door = self.inherited.door.as_ref().filter(|_| self.visitors.len() < VISITORS);
+            let comers = set.len();
+            set.extend(door.map(|door| PollFd::new(door, PollFlags::IN)));
+            let visitors = set.len();
+            for visitor in &self.visitors {
+                set.push(PollFd::new(&visitor.socket, PollFlags::IN));
+                let host = visitor.host.as_ref();
+                set.push(host.map_or(PollFd::new(&visitor.socket, PollFlags::empty()), |host| {
+                    PollFd::new(host, PollFlags::IN)
+                }));
+            }
             match poll(&mut set, wait.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => process::exit_now(1),
             }
             let ready: Vec<bool> = set.iter().map(|fd| !fd.revents().is_empty()).collect();
             drop(set);
+            // Before anything changes the order of what runs.
+            let told = &ready[4 + self.running.len()..];
+            for (index, _) in handed.iter().zip(told).filter(|(_, told)| **told) {
+                let running = &mut self.running[*index];
+                // One that ended without a word keeps its request for another one.
+                if running.handed.as_ref().is_some_and(Handed::was_read) {
+                    running.handed = None;
+                }
+            }
+            let told = self.running.len();
             if ready[0] {
                 process::exit_now(0);
             }
@@ -201,21 +289,41 @@ impl Keeper {
             if ready[2] {
                 self.hear_host();
             }
-            for index in (0..self.running.len().min(ready.len() - 4)).rev() {
+            for index in (0..told).rev() {
                 if ready[4 + index] {
                     self.hear_caller(index);
                 }
+            }
+            for index in (0..(ready.len() - visitors) / 2).rev() {
+                let at = visitors + 2 * index;
+                if ready[at + 1] {
+                    self.dismiss(index);
+                } else if ready[at] {
+                    self.hear_visitor(index);
+                }
+            }
+            if visitors > comers && ready[comers] {
+                self.visits += 1;
+                let door = self.inherited.door.as_ref();
+                self.visitors.extend(door.and_then(|door| Visitor::admit(door, self.visits)));
             }
         }
     }
 
     fn reap(&mut self) {
         while let Some((pid, status, usage)) = process::reap() {
+            if self.spare.as_ref().is_some_and(|spare| spare.pid() == pid) {
+                self.spare = None;
+            }
             let Some(index) = self.running.iter().position(|running| running.pid == pid) else {
                 continue;
             };
-            let running = self.running.swap_remove(index);
-            if running.is_command {
+            let mut running = self.running.swap_remove(index);
+            if let Some(handed) = running.unread() {
+                // Somebody killed it before it was a program, and may do so again with a spare one.
+                self.spare = None;
+                self.request(handed.message, handed.descriptors, running.visitor);
+            } else if running.is_command {
                 answer(&running.replies, &Reply::Exited(exit_of(status, usage)));
             }
         }
@@ -265,29 +373,59 @@ impl Keeper {
     }
 
     fn hear_host(&mut self) {
-        let (bytes, mut descriptors) = match socket::receive(self.inherited.requests.as_fd()) {
-            Ok(Some(message)) => message,
+        match socket::receive(self.inherited.requests.as_fd()) {
+            Ok(Some((message, descriptors))) => self.request(message, descriptors, None),
             Ok(None) | Err(_) => process::exit_now(0),
-        };
-        if descriptors.is_empty() {
-            return;
         }
-        let replies = descriptors.remove(0);
-        let outcome = decode::<Command>(&bytes).and_then(|command| match command {
-            Command::Run(run) => {
-                self.start(&run, &descriptors, &replies).map(|pid| Some((pid, true, true, false)))
+    }
+
+    fn hear_visitor(&mut self, index: usize) {
+        let Some(visitor) = self.visitors.get_mut(index) else { return };
+        match socket::receive(visitor.socket.as_fd()) {
+            Ok(Some((message, descriptors))) if visitor.host.is_some() => {
+                let number = visitor.number;
+                self.request(message, descriptors, Some(number));
             }
+            Ok(Some((message, descriptors))) => {
+                if !visitor.greet(&message, descriptors) {
+                    self.dismiss(index);
+                }
+            }
+            Ok(None) | Err(_) => self.dismiss(index),
+        }
+    }
+
+    /// A visitor has gone, and with it goes what it started.
+    fn dismiss(&mut self, index: usize) {
+        let visitor = self.visitors.swap_remove(index);
+        self.running.retain(|running| {
+            let stays = running.visitor != Some(visitor.number);
+            if !stays {
+                running.kill();
+            }
+            stays
+        });
+    }
+
+    /// Carries out a request: its first descriptor is for replies.
+    fn request(&mut self, message: Vec<u8>, descriptors: Vec<OwnedFd>, visitor: Option<u32>) {
+        let Some(first) = descriptors.first() else { return };
+        let Ok(replies) = first.try_clone() else {
+            let failure = Failure::system("cannot copy a descriptor", Errno::MFILE);
+            return answer(first, &Reply::Failed(failure));
+        };
+        let outcome = decode::<Command>(&message).and_then(|command| match command {
+            Command::Run(run) => self.start(&run, message, descriptors).map(Some),
             Command::Job(job) => {
-                let around = work::Surroundings {
-                    root: &self.root,
-                    bare: &self.bare,
-                    network: &self.network,
-                    mode: self.inherited.mode,
-                    linux32: self.inherited.linux32,
-                };
+                let around = work::Surroundings { programs: self.programs(), bare: &self.bare };
                 let (writes, tidies) = (job.writes(), matches!(*job, Job::Apply));
-                work::start(&job, descriptors, &replies, &around)
-                    .map(|pid| Some((pid, false, writes, tidies)))
+                let descriptors = descriptors.into_iter().skip(1).collect();
+                let pid = work::start(&job, descriptors, &replies, &around)?;
+                Ok(Some(Started { pid, is_command: false, writes, tidies, handed: None }))
+            }
+            // What a visitor names is not its own.
+            Command::Detach { .. } if visitor.is_some() => {
+                Err(Failure::request("nothing is mounted there"))
             }
             Command::Detach { target } => {
                 let found = self.attached.iter().rposition(|(known, _)| *known == target);
@@ -298,29 +436,69 @@ impl Keeper {
             }
         });
         match outcome {
-            Ok(Some((pid, is_command, writes, tidies))) => {
-                self.running.push(Running { pid, replies, is_command, writes, tidies });
+            Ok(Some(Started { pid, is_command, writes, tidies, handed })) => {
+                self.running.push(Running {
+                    pid,
+                    replies,
+                    is_command,
+                    writes,
+                    tidies,
+                    handed,
+                    signalled: false,
+                    visitor,
+                });
+                // The program is under way: nobody waits for this.
+                self.provide_spare();
             }
             Ok(None) => {}
             Err(failure) => answer(&replies, &Reply::Failed(failure)),
         }
     }
 
-    fn start(&self, run: &Run, streams: &[OwnedFd], replies: &OwnedFd) -> Result<i32, Failure> {
-        if run.terminal.is_none() && streams.len() != 3 {
+    fn programs(&self) -> Around<'_> {
+        Around {
+            mode: self.inherited.mode,
+            root: &self.root,
+            network: &self.network,
+            linux32: self.inherited.linux32,
+        }
+    }
+
+    /// Forks a process that becomes the next program, unless there is one. Where none can be had,
+    /// the next program says so.
+    fn provide_spare(&mut self) {
+        if self.spare.is_none() {
+            self.spare = Spare::fork(&self.programs()).ok();
+        }
+    }
+
+    /// Starts a program: in the spare process, or in a new one if it has to be confined otherwise.
+    fn start(
+        &mut self,
+        run: &Run,
+        mut message: Vec<u8>,
+        mut descriptors: Vec<OwnedFd>,
+    ) -> Result<Started, Failure> {
+        if run.terminal.is_none() && descriptors.len() != 4 {
             return Err(Failure::request("a command without a terminal needs three streams"));
         }
+        let started =
+            |pid, handed| Started { pid, is_command: true, writes: true, tidies: false, handed };
+        let how = Confinement::of(run, self.inherited.linux32);
+        if let Some(spare) = self.spare.take_if(|spare| spare.fits(how)) {
+            let pid = spare.pid();
+            match spare.hand(message, descriptors) {
+                Ok(handed) => return Ok(started(pid, Some(handed))),
+                Err(back) => (message, descriptors) = back,
+            }
+        }
+        drop(message);
         match process::fork(0).doing(|| "cannot fork".into())? {
-            Fork::Parent(child) => Ok(child.pid),
-            Fork::Child => launch(&Launch {
-                run,
-                mode: self.inherited.mode,
-                root: &self.root,
-                network: &self.network,
-                linux32: self.inherited.linux32,
-                streams,
-                replies,
-            }),
+            Fork::Parent(child) => Ok(started(child.pid, None)),
+            Fork::Child => {
+                let replies = descriptors.remove(0);
+                launch(&Launch { run, streams: &descriptors, replies: &replies }, &self.programs())
+            }
         }
     }
 
@@ -329,23 +507,21 @@ impl Keeper {
         let Some(running) = self.running.get(index) else { return };
         let pid = running.pid;
         if !running.is_command {
+            let running = self.running.swap_remove(index);
             if !running.tidies {
-                signal(pid, libc::SIGKILL);
+                running.kill();
             }
-            self.running.swap_remove(index);
             return;
         }
         match socket::receive(running.replies.as_fd()) {
             Ok(Some((bytes, _))) => {
                 if let Ok(Control::Signal(number)) = decode(&bytes) {
+                    self.running[index].signalled = true;
                     signal_group(pid, number);
                 }
             }
             Ok(None) | Err(_) => {
-                signal_group(pid, libc::SIGKILL);
-                // The command itself may not lead its group yet.
-                signal(pid, libc::SIGKILL);
-                self.running.swap_remove(index);
+                self.running.swap_remove(index).kill();
             }
         }
     }

@@ -8,6 +8,7 @@
 
 pub mod apply;
 pub mod bootstrap;
+pub mod door;
 pub mod dpkgdb;
 pub mod keeper;
 pub mod pack;

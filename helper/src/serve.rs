@@ -5,13 +5,16 @@
 //! the host process dies, it ends every session and everything that it started, but for what
 //! empties the trash.
 
+use crate::door;
 use crate::keeper::{self, AttachLate, Inherited};
 use crate::protocol::{
     Area, BUILD_ID, Doing, Failure, FailureKind, Lock, MAGIC, Open, Place, Reply, Request,
     StoreCall, Tree, decode, encode,
 };
 use crate::sandbox::identity::{self, Entered};
-use crate::sandbox::{mounts, tree};
+use crate::sandbox::memory::Memory;
+use crate::sandbox::mounts;
+use crate::sandbox::tree::{self, Mounted};
 use crate::store;
 use crate::sys::lock::{self, Sharing};
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
@@ -30,6 +33,7 @@ use std::time::{Duration, Instant};
 pub fn run() -> i32 {
     let _ = process::close_from(3);
     process::reset_signals();
+    process::reset_memory_score();
     // A leader already has what this would give.
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::from(0o022));
@@ -108,12 +112,19 @@ struct Session {
     child: Child,
     link: OwnedFd,
     tree: Tree,
+    /// The directory of the buildroot, if the session has a door.
+    home: Option<OwnedFd>,
+    /// What holds the changes, if that is not the disk.
+    memory: Option<Memory>,
 }
 
 impl Session {
     /// Waits for the end of the keeper, with which everything in it has ended, and cleans up.
     fn finish(&self, entered: Option<&Entered>) -> Result<(), Failure> {
         let _ = process::wait_for(self.child.pid);
+        if let Some(home) = &self.home {
+            door::take_away(home);
+        }
         entered.map_or(Ok(()), |entered| tree::leave(entered, &self.tree))
     }
 }
@@ -296,6 +307,32 @@ impl Helper {
                 }
                 Ok(true)
             }
+            Request::Settle { session } => {
+                let index = self.sessions.iter().position(|one| one.number == session);
+                let gone = || Failure::request("the session has ended");
+                let ended = self.sessions.swap_remove(index.ok_or_else(gone)?);
+                let _ = pidfd_send_signal(&ended.child.pidfd, rustix::process::Signal::KILL);
+                ended.finish(self.entered.as_ref())?;
+                let Tree::Overlay { upper: Some(home), .. } = ended.tree else { return Ok(true) };
+                let home = store::open_directory(self.entered()?, &home)?;
+                let Some(memory) = ended.memory else { return Ok(true) };
+                self.work(replies, None, move |_, _| memory.settle(&home).map(|()| Reply::Done))
+            }
+            Request::Join { home } => {
+                let visitor = match store::open_directory(self.entered()?, &home) {
+                    Ok(home) => door::knock(&home, self.host.as_fd())
+                        .doing(|| "cannot enter the session of another process".into())?,
+                    // It is being made.
+                    Err(failure) if failure.errno == Errno::NOENT.raw_os_error() => None,
+                    Err(failure) => return Err(failure),
+                };
+                let (reply, sockets) = match &visitor {
+                    Some(visitor) => (Reply::Joined, vec![visitor.as_fd()]),
+                    None => (Reply::Missing, Vec::new()),
+                };
+                let _ = socket::send(replies.as_fd(), &encode(&reply)?, &sockets);
+                Ok(false)
+            }
             Request::Attach { session, source, target } => {
                 self.attach(session, &source, target, replies)?;
                 Ok(false)
@@ -415,15 +452,22 @@ impl Helper {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let (link, helper) = socket::pair().doing(|| "cannot make a socket".into())?;
+        let Mounted { tree, memory, warning } = tree::mount(entered, open)?;
+        // After the mount, which makes the directory. Where no door can be made nobody else enters.
+        let home = open.home.as_ref().and_then(|home| store::open_directory(entered, home).ok());
+        let door = home.as_ref().and_then(|home| door::make(home).ok());
         let inherited = Inherited {
+            door,
             requests,
             helper,
             host: copy(&self.host)?,
             replies: copy(replies)?,
-            tree: tree::mount(entered, open)?,
+            tree,
             binds,
             locks: self.held.iter().map(|held| copy(&held.lock)).collect::<Result<_, _>>()?,
             number: self.number,
+            in_memory: memory.is_some(),
+            warnings: warning.into_iter().collect(),
             mode: entered.mode,
             linux32: open.linux32,
         };
@@ -437,6 +481,8 @@ impl Helper {
                     child,
                     link,
                     tree: open.tree.clone(),
+                    home,
+                    memory,
                 });
                 self.number += 1;
                 Ok(())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ._choice import Compression, Scrub
     from ._config import Config
+    from ._log import Delivery
     from ._options import Argv, BuildOptions, RunOptions, StrPath
     from ._typing import T
 
@@ -157,7 +158,21 @@ class SessionCalls:
                 cancel,
             )
 
-        return Call(start, lambda told: completed(argv, told, text, streams))
+        def here(cancel: _native.CancelToken | None, deliver: Delivery | None) -> Any:
+            if deliver is not None and not streams["capture_output"]:
+                # Its lines are told as they come, and a reader that sleeps does not stop it.
+                return None
+            return self.native.run(
+                program,
+                streams["input"],
+                streams["capture_output"],
+                streams["stderr"] is not None,
+                streams["max_output"],
+                cancel,
+                deliver,
+            )
+
+        return Call(start, lambda told: completed(argv, told, text, streams), here)
 
     def copy_in(self, host: StrPath, inside: StrPath) -> Call[None]:
         path = os.fspath(inside)

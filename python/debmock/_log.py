@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     #: What is called with each event.
     OnEvent = Callable[[Event], object]
+    #: What is called with each event of the native module.
+    Delivery = Callable[[Mapping[str, Any]], None]
 
 _DEBUG, _INFO, _WARNING = 10, 20, 30
 
@@ -46,7 +48,7 @@ _RECORDS: dict[str, tuple[str, int]] = {
 }
 
 
-def delivery(on_event: OnEvent | None) -> Callable[[Mapping[str, Any]], None] | None:
+def delivery(on_event: OnEvent | None) -> Delivery | None:
     """What to call with each event of the native module; ``None`` if nobody wants any."""
     if on_event is None and "logging" not in sys.modules:
         return None

@@ -141,6 +141,16 @@ class Session:
         most: int | None = None,
         cancel: CancelToken | None = None,
     ) -> Operation: ...
+    def run(
+        self,
+        options: Mapping[str, Any],
+        input: bytes | None = None,
+        capture: bool = False,
+        merge: bool = False,
+        most: int | None = None,
+        cancel: CancelToken | None = None,
+        on_event: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> dict[str, Any]: ...
     def spawn(
         self, options: Mapping[str, Any], stdin: int, stdout: int, stderr: int
     ) -> Process: ...

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from . import _native
     from ._event import Event
-    from ._log import OnEvent
+    from ._log import Delivery, OnEvent
     from ._options import Duration
 
 from ._options import seconds
@@ -24,20 +24,25 @@ from ._options import seconds
 class Call(Generic[T]):
     """A long call that has not been started."""
 
-    __slots__ = ("convert", "start")
+    __slots__ = ("convert", "here", "start")
 
     def __init__(
         self,
         start: Callable[[_native.CancelToken | None], _native.Operation],
         convert: Callable[[Any], T],
+        here: Callable[[_native.CancelToken | None, Delivery | None], Any] | None = None,
     ) -> None:
         self.start = start
         self.convert = convert
+        # The same without a thread, where nobody waits for what it tells meanwhile.
+        self.here = here
 
     def wait(self, on_event: OnEvent | None, cancel: _native.CancelToken | None) -> T:
         """Carries it out in this thread's time: events are delivered here, and whatever they or a
         signal handler raise cancels the work, waits for its end, and is raised."""
-        return self.convert(self.start(cancel).run(delivery(on_event)))
+        deliver = delivery(on_event)
+        told = self.here and self.here(cancel, deliver)
+        return self.convert(self.start(cancel).run(deliver) if told is None else told)
 
 
 class Operation(Generic[T]):

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use serde_json::Value;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Signals are looked for this often.
@@ -80,6 +80,50 @@ pub fn start(
 ) -> PyResult<Operation> {
     match debmock::operation::Operation::start(&token(cancel), work) {
         Ok(operation) => Ok(Operation(Some(operation))),
+        Err(error) => Err(raise(py, &error)),
+    }
+}
+
+/// Carries `work` out in this thread, without the interpreter, and delivers its events at the end.
+/// What a signal handler raises stops it and is raised then.
+pub fn run_here<'py>(
+    py: Python<'py>,
+    cancel: Option<&Bound<'_, CancelToken>>,
+    on_event: Option<&Bound<'py, PyAny>>,
+    work: impl FnOnce(&Scope) -> debmock::Result<Outcome> + Send,
+) -> PyResult<Bound<'py, PyAny>> {
+    let raised = Arc::new(Mutex::new(None));
+    let (ours, looked) = (Arc::clone(&raised), Mutex::new(Instant::now()));
+    let stop = move || {
+        let (Ok(mut raised), Ok(mut looked)) = (ours.lock(), looked.lock()) else { return true };
+        if raised.is_none() && looked.elapsed() >= SLICE {
+            *looked = Instant::now();
+            *raised = Python::attach(|py| py.check_signals()).err();
+        }
+        raised.is_some()
+    };
+    let mut events = Vec::new();
+    let cancel = token(cancel);
+    let keeps = on_event.is_some();
+    let outcome = py.detach(|| {
+        let keep = |event: &Event| {
+            if keeps {
+                events.push(event.clone());
+            }
+        };
+        debmock::operation::run_here(cancel, stop, keep, work)
+    });
+    let stopped = raised.lock().ok().and_then(|mut raised| raised.take());
+    if let Some(stopped) = stopped {
+        return Err(stopped);
+    }
+    for event in &events {
+        if let Some(on_event) = on_event {
+            on_event.call1((told(py, event)?,))?;
+        }
+    }
+    match outcome {
+        Ok(outcome) => outcome.into_python(py),
         Err(error) => Err(raise(py, &error)),
     }
 }

@@ -4,7 +4,7 @@ use crate::cancel::CancelToken;
 use crate::config::usage;
 use crate::error::raise;
 use crate::handle::{Handle, release};
-use crate::operation::{Operation, Outcome, start};
+use crate::operation::{Operation, Outcome, run_here, start};
 use crate::process::Process;
 use crate::run::{RunOptions, Streams, run};
 use debmock::operation::Scope;
@@ -77,6 +77,30 @@ impl Session {
         }
         let streams = Streams { input, capture, merge, most: most.unwrap_or(usize::MAX) };
         self.start(py, cancel, move |session, scope| run(session, &options, streams, scope))
+    }
+
+    /// As start_run and running the operation, in this thread: what it tells is delivered at the
+    /// end.
+    #[pyo3(signature = (options, input=None, capture=false, merge=false, most=None, cancel=None, on_event=None))]
+    #[expect(clippy::too_many_arguments, reason = "each of them is one of the package's")]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        options: RunOptions,
+        input: Option<Vec<u8>>,
+        capture: bool,
+        merge: bool,
+        most: Option<usize>,
+        cancel: Option<&Bound<'py, CancelToken>>,
+        on_event: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = options.into_core()?;
+        if options.argv.is_empty() {
+            return Err(usage(py, "there is no program to run: argv is empty"));
+        }
+        let streams = Streams { input, capture, merge, most: most.unwrap_or(usize::MAX) };
+        let session = self.0.get(py)?;
+        run_here(py, cancel, on_event, move |scope| run(&session, &options, streams, scope))
     }
 
     /// Starts a program with three descriptors as its streams, -1 for the null device; they are

@@ -29,7 +29,7 @@ fn a_second_process_waits_or_is_told_who_holds_the_buildroot() {
     import.env("DRIVE_EXT", "two");
     let other = drive::start(import).finish().succeeded();
     assert_eq!(other.out(), "other");
-    let said = drive.steps(&["run", "root", "echo mine"]).succeeded();
+    let said = drive.steps(&["clean", "run", "root", "echo mine"]).succeeded();
     let waiting = said.of("waiting");
     assert_eq!(waiting.len(), 1, "{:#?}", said.lines);
     assert!(waiting[0].contains(&format!("process {}", first.pid())), "{waiting:?}");
@@ -39,7 +39,7 @@ fn a_second_process_waits_or_is_told_who_holds_the_buildroot() {
     drive.configure("lock_timeout = 0", "lock_timeout = 1");
     let mut first = drive.start(&["session", "hold"]);
     assert!(first.until("ok session"));
-    let said = drive.steps(&["try:run", "root", "true", "try:clean"]).succeeded();
+    let said = drive.steps(&["try:scrub", "try:clean"]).succeeded();
     let errors = said.of("error");
     assert_eq!(errors.len(), 2, "{:#?}", said.lines);
     for error in errors {

@@ -278,3 +278,17 @@ fn handles_in_a_forked_child_say_so() {
     assert_eq!(said.of("forked"), ["Some(Forked)"; 4], "{:#?}", said.lines);
     assert_eq!(said.out(), "alive");
 }
+
+/// One process waits inside to become the next program, and is as mortal as all others there.
+#[test]
+fn whoever_ends_or_stops_all_that_it_sees_does_not_harm_the_next_program() {
+    for (name, drive) in or_skip!(everywhere()) {
+        let all = |signal: &str| format!("kill -{signal} -1; echo {signal}");
+        let (kill, stop) = (all("KILL"), all("STOP"));
+        let steps = [&kill, "echo one", &stop, "echo two", &stop, &kill, "echo three"];
+        let steps: Vec<&str> = steps.iter().flat_map(|script| ["run", "root", script]).collect();
+        let said = drive.steps(&steps).succeeded();
+        assert_eq!(said.out(), "KILL\none\nSTOP\ntwo\nSTOP\nKILL\nthree", "{name}");
+        assert_eq!(said.of("exit"), ["0"; 7], "{name}: {:#?}", said.lines);
+    }
+}

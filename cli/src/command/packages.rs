@@ -65,6 +65,9 @@ pub fn rebuild(
     how: &How,
     go_on: bool,
 ) -> Result<u8> {
+    if let Some(size) = &how.in_memory {
+        call.global.options.push(format!("build.in_memory={size}"));
+    }
     let several = sources.len() > 1;
     let place = match &how.resultdir {
         Some(folder) if several => ResultDir::Below(folder.clone()),

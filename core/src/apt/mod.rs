@@ -27,9 +27,9 @@ mod plan;
 mod progress;
 mod setup;
 
+pub(crate) use caches::is_cache;
 pub use depends::{BuildDependencies, DUMMY, DependencyOptions};
 pub use installed::{Installed, InstalledPackage};
-pub(crate) use caches::is_cache;
 pub use order::Order;
 pub use plan::{Plan, Planned, Removal, Task};
 pub(crate) use setup::broken;

@@ -41,6 +41,8 @@ pub fn make(
         binds: Vec::new(),
         accept_weak,
         linux32,
+        home: None,
+        memory: 0,
     };
     let session = Session::open(zone, options, Vec::new(), scope)?;
     let (log, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;

@@ -135,7 +135,7 @@ impl Buildroot {
                 Storage::Copy => Tree::Directory { place: self.place("tree"), writable: false },
             };
             let session =
-                self.open_tree(tree, super::Access::default(), vec![Arc::new(lock)], scope)?;
+                self.open_tree(tree, super::Opening::default(), vec![Arc::new(lock)], scope)?;
             let compression = match options.compression {
                 Compression::None => None,
                 Compression::Zstd(level) => Some((
@@ -231,6 +231,8 @@ impl Buildroot {
             binds: Vec::new(),
             accept_weak: true,
             linux32: false,
+            home: None,
+            memory: 0,
         };
         super::Session::open(&self.zone, options, Vec::new(), scope)
     }

@@ -6,7 +6,7 @@
 //! exactly these packages on that root downloads, unpacks and configures nothing. The package that
 //! carries the dependencies while apt chooses is not in it, or no two sources could share one.
 
-use super::{Access, Base, Buildroot, Lower, Session, Storage};
+use super::{Base, Buildroot, Lower, Opening, Session, Storage};
 use crate::apt::Plan;
 use crate::build::Furnisher;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,9 +48,16 @@ impl Furnisher for Buildroot {
         let mut furnished = base;
         furnished.above.insert(0, Lower::Layer(layer.key().to_owned()));
         self.record(&furnished)?;
-        let session =
-            Arc::new(self.open_recorded(&furnished, Access::default(), session.locks(), scope)?);
+        let memory = match session.is_in_memory() {
+            true => self.config.build.in_memory.unwrap_or(0),
+            false => 0,
+        };
+        let opening = Opening { memory, ..Opening::default() };
+        let session = Arc::new(self.open_recorded(&furnished, opening, session.locks(), scope)?);
         turn.end(&session, false);
+        if session.is_in_memory() {
+            self.keep_building(Some(Arc::clone(&session)));
+        }
         Ok(session)
     }
 }

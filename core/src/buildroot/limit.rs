@@ -1,8 +1,8 @@
 //! The store within its limits: what was not used for the longest time goes first.
 
 use super::Buildroot;
-use crate::apt;
 use super::remove::{DEBS, is_tree};
+use crate::apt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
 use crate::store::debs::Debs;

@@ -39,7 +39,7 @@ use crate::store::{Held, Places, Zone, ZoneOptions};
 use debmock_helper::protocol::{Bind, IdMap, Mode, Place, Program, Tree, bytes};
 use opened::{Entry, Opened};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What is not in the config.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +60,16 @@ pub struct Access {
     pub network: bool,
 }
 
+/// How a session of the whole root is opened.
+#[derive(Debug, Clone, Copy, Default)]
+struct Opening {
+    access: Access,
+    /// Whether other processes may enter it.
+    door: bool,
+    /// Bytes of memory for what is changed; 0 for the disk.
+    memory: u64,
+}
+
 /// A named, persistent, writable root.
 #[derive(Debug)]
 pub struct Buildroot {
@@ -67,6 +77,8 @@ pub struct Buildroot {
     name: String,
     zone: Arc<Zone>,
     open: Opened<Session>,
+    /// The session of a build in memory, until it is known what becomes of its root.
+    building: Mutex<Option<Arc<Session>>>,
     owner: u32,
 }
 
@@ -107,7 +119,8 @@ impl Buildroot {
         }
         let zone = Arc::new(open_zone(&config, options)?);
         let owner = std::process::id();
-        Ok(Buildroot { config, name, zone, open: Opened::new(), owner })
+        let building = Mutex::new(None);
+        Ok(Buildroot { config, name, zone, open: Opened::new(), building, owner })
     }
 
     /// Its config.
@@ -150,9 +163,12 @@ impl Buildroot {
         Ok(self.base()?.is_some())
     }
 
-    /// An open session: the one that this value has already, or a new one. Makes the buildroot if
-    /// it does not exist. Waits for other processes that use it, and for other threads that open
-    /// it.
+    /// An open session: the one that this value has already, that of another process of the same
+    /// user, which it enters, or a new one. Makes the buildroot if it does not exist. Waits for
+    /// other processes that use it otherwise, and for other threads that open it.
+    ///
+    /// A session that is entered ends with its owner ([`Session::holder`]). It has the resolver
+    /// configuration that its owner asked for.
     ///
     /// # Errors
     /// [`ErrorKind::Locked`] when the config's time to wait has run out, [`ErrorKind::Busy`] if the
@@ -168,8 +184,19 @@ impl Buildroot {
             }
             Entry::Turn(turn) => turn,
         };
-        let lock = self.lock(scope)?;
-        let session = Arc::new(self.open_root(&Arc::new(lock), access, scope)?);
+        let limit = self.config.lock_timeout;
+        let home = || Place::root(self.name.clone());
+        let enter = |holder: &str| Session::enter(&self.zone, home(), holder, scope);
+        let session = match self.zone.lock_unless(&self.name, true, limit, scope, enter)? {
+            Ok(lock) => {
+                self.open_root(&Arc::new(lock), Opening { access, door: true, memory: 0 }, scope)?
+            }
+            Err(session) => {
+                warn_of_names(&session, access, scope);
+                session
+            }
+        };
+        let session = Arc::new(session);
         turn.end(&session, access.network);
         Ok(session)
     }
@@ -180,27 +207,57 @@ impl Buildroot {
             .with_hint("close it first, or open the first session with the network already")
     }
 
-    /// As [`Buildroot::session`], on a root without changes. Nobody gets in between.
-    fn fresh_session(&self, scope: &Scope) -> Result<Arc<Session>> {
-        let turn = self.open.turn(&self.name, scope)?;
-        let lock = self.lock(scope)?;
-        self.start_over(&lock, scope)?;
-        let access = Access::default();
-        let session = Arc::new(self.open_root(&Arc::new(lock), access, scope)?);
-        turn.end(&session, access.network);
+    /// As [`Buildroot::session`], for work that needs the root for itself: no other process's
+    /// session, and no other process in this one if it is a new one.
+    fn own_session(&self, scope: &Scope) -> Result<Arc<Session>> {
+        self.check_fork()?;
+        let turn = match self.open.enter(&self.name, scope)? {
+            Entry::Open(session, _) => {
+                self.refuse_if_entered(&session)?;
+                return Ok(session);
+            }
+            Entry::Turn(turn) => turn,
+        };
+        let lock = Arc::new(self.lock(scope)?);
+        let session = Arc::new(self.open_root(&lock, Opening::default(), scope)?);
+        turn.end(&session, false);
         Ok(session)
     }
 
-    fn open_root(&self, lock: &Arc<Held>, access: Access, scope: &Scope) -> Result<Session> {
+    /// Fails for a session of another process.
+    fn refuse_if_entered(&self, session: &Session) -> Result<()> {
+        let Some(holder) = session.holder() else { return Ok(()) };
+        let message = format!(
+            "the session that is open on the buildroot {} belongs to {holder}: packages are \
+             changed and built by that one alone",
+            self.name
+        );
+        Err(Error::new(ErrorKind::Busy, message)
+            .with_hint("close the session, and this waits until the other one has ended"))
+    }
+
+    /// As [`Buildroot::own_session`], on a root without changes; new ones are in memory, of that
+    /// many bytes, or with 0 on the disk. Nobody gets in between.
+    fn fresh_session(&self, memory: u64, scope: &Scope) -> Result<Arc<Session>> {
+        let turn = self.open.turn(&self.name, scope)?;
+        let lock = self.lock(scope)?;
+        self.start_over(&lock, scope)?;
+        let opening = Opening { memory, ..Opening::default() };
+        let session = Arc::new(self.open_root(&Arc::new(lock), opening, scope)?);
+        turn.end(&session, false);
+        Ok(session)
+    }
+
+    fn open_root(&self, lock: &Arc<Held>, opening: Opening, scope: &Scope) -> Result<Session> {
         let base = self.provide(lock, scope)?;
-        self.open_recorded(&base, access, vec![Arc::clone(lock)], scope)
+        self.open_recorded(&base, opening, vec![Arc::clone(lock)], scope)
     }
 
     /// Opens the root, which stands on `base`.
     fn open_recorded(
         &self,
         base: &Base,
-        access: Access,
+        opening: Opening,
         locks: Vec<Arc<Held>>,
         scope: &Scope,
     ) -> Result<Session> {
@@ -211,7 +268,7 @@ impl Buildroot {
             },
             Storage::Copy => Tree::Directory { place: self.place("tree"), writable: true },
         };
-        self.open_tree(tree, access, locks, scope)
+        self.open_tree(tree, opening, locks, scope)
             .map_err(|error| self.explain_missing(error, base))
     }
 
@@ -248,6 +305,8 @@ impl Buildroot {
             binds: Vec::new(),
             accept_weak: self.config.isolation.accept_weak,
             linux32: self.config.architecture.is_32_bit_here(),
+            home: None,
+            memory: 0,
         };
         Session::open(&self.zone, options, Vec::new(), scope)
     }
@@ -255,7 +314,7 @@ impl Buildroot {
     fn open_tree(
         &self,
         tree: Tree,
-        access: Access,
+        opening: Opening,
         locks: Vec<Arc<Held>>,
         scope: &Scope,
     ) -> Result<Session> {
@@ -268,11 +327,13 @@ impl Buildroot {
         });
         let options = SessionOptions {
             tree,
-            files: files::session_files(&isolation.hostname, access.network)?,
+            files: files::session_files(&isolation.hostname, opening.access.network)?,
             hostname: isolation.hostname.clone(),
             binds: binds.collect(),
             accept_weak: isolation.accept_weak,
             linux32: self.config.architecture.is_32_bit_here(),
+            home: opening.door.then(|| Place::root(self.name.clone())),
+            memory: opening.memory,
         };
         Session::open(&self.zone, options, locks, scope)
     }
@@ -334,6 +395,22 @@ impl Buildroot {
             format!("the buildroot {} was opened by process {}", self.name, self.owner),
         )
         .with_hint("open a buildroot of its own in the forked process"))
+    }
+}
+
+/// A session has the resolver configuration that its owner asked for.
+fn warn_of_names(session: &Session, access: Access, scope: &Scope) {
+    const MOST: u64 = 64 * 1024;
+    let resolves = || match session.read_file("/etc/resolv.conf", MOST) {
+        Ok(text) => String::from_utf8_lossy(&text).contains("nameserver"),
+        Err(_) => false,
+    };
+    if access.network && !resolves() {
+        scope.warn(
+            "the session that was entered was opened without network: names of hosts are not \
+             resolved in it",
+            Some("open it with network, as the first one to do so".into()),
+        );
     }
 }
 

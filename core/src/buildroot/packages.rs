@@ -2,18 +2,19 @@
 //! the build, put together.
 
 use super::limit::PLANS;
-use super::{Access, Buildroot, Session};
-use crate::apt::{self, Apt, Plan};
+use super::{Buildroot, Session};
+use crate::apt::{Apt, Plan};
 use crate::archive::access::Archives;
 use crate::archive::acquire::Refresh;
 use crate::archive::state::ArchiveState;
 use crate::build::{self, BuildResult, Rebuild, RebuildOptions, Workshop};
 use crate::config::CleanupAfter;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::event::Log;
 use crate::operation::Scope;
 use crate::state::LogFile;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
 
 impl Buildroot {
     /// Installs packages, each as apt takes them: `name`, `name=version`, `name/suite`,
@@ -40,7 +41,7 @@ impl Buildroot {
     /// As [`Buildroot::install`].
     pub fn update(&self, scope: &Scope) -> Result<Plan> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
-        let session = self.session(Access::default(), scope)?;
+        let session = self.own_session(scope)?;
         let state = archives.state_with(&[], Refresh::Always, scope)?;
         self.apt_of(&archives, &session, &state, scope, |apt| apt.upgrade(scope))
     }
@@ -60,7 +61,7 @@ impl Buildroot {
     pub fn install_dependencies(&self, options: &RebuildOptions, scope: &Scope) -> Result<Plan> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let joined = self.current(scope)?;
-        let session = self.session(Access::default(), scope)?;
+        let session = self.own_session(scope)?;
         let alone = joined.is_none() && self.is_unchanged()?;
         let state = self.state_for(options, &archives, scope)?;
         let mut shelves = self.shelves()?;
@@ -84,14 +85,47 @@ impl Buildroot {
     /// Those of [`Rebuild::new`] and [`Rebuild::run`] and of [`Buildroot::session`].
     pub fn rebuild(&self, options: RebuildOptions, scope: &Scope) -> Result<BuildResult> {
         self.check_fork()?;
+        let memory = match self.current(scope)? {
+            Some(_) => 0,
+            None => self.config.build.in_memory.unwrap_or(0),
+        };
+        if memory == 0 {
+            return self.rebuild_on(0, options, scope);
+        }
+        match self.rebuild_on(memory, options.clone(), scope) {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                let megabytes = memory >> 20;
+                scope.warn(
+                    format!(
+                        "the build needs more than the {megabytes} MB of memory that it may use: \
+                         it is repeated on the disk"
+                    ),
+                    Some("raise `build.in_memory`, or leave it out for such packages".into()),
+                );
+                self.rebuild_on(0, options, scope)
+            }
+            other => other,
+        }
+    }
+
+    /// Builds with that many bytes of memory for the changes of the root, or with 0 on the disk.
+    fn rebuild_on(
+        &self,
+        memory: u64,
+        options: RebuildOptions,
+        scope: &Scope,
+    ) -> Result<BuildResult> {
         let joined = self.current(scope)?;
         let cleanup = options.cleanup_after.unwrap_or(self.config.build.cleanup_after);
         let rebuild = Rebuild::new(options)?;
         let prepared = rebuild.prepare(scope, &self.name, |scope| {
             let archives = Archives::open(&self.config, self.zone.places(), scope)?;
             let session = match &joined {
-                Some(session) => session.clone(),
-                None => self.fresh_session(scope)?,
+                Some(session) => {
+                    self.refuse_if_entered(session)?;
+                    session.clone()
+                }
+                None => self.fresh_session(memory, scope)?,
             };
             let state = self.state_for(rebuild.options(), &archives, scope)?;
             Ok((archives, session, state))
@@ -110,12 +144,23 @@ impl Buildroot {
         }
         let result = rebuild.run(&workshop, scope);
         let locks = session.locks();
-        drop(session);
+        // That of the dependencies is the one in which something was built.
+        let built = self.keep_building(None).unwrap_or(session);
         let wanted = match cleanup {
             CleanupAfter::Always => true,
             CleanupAfter::Success => result.is_ok(),
             CleanupAfter::Never => false,
         };
+        let repeated = memory > 0 && matches!(&result, Err(e) if e.kind() == ErrorKind::NoSpace);
+        if built.is_in_memory()
+            && !wanted
+            && !repeated
+            && let Err(error) = built.settle(scope)
+        {
+            let hint = "build again without `build.in_memory` for a root that stays";
+            scope.warn(format!("what the build left is gone: {error}"), Some(hint.into()));
+        }
+        drop(built);
         if wanted && joined.is_none() {
             // Nobody gets in between: whoever waits for the root finds it clean. The packages are
             // there: what is left of the root is no reason to fail.
@@ -132,9 +177,15 @@ impl Buildroot {
         result
     }
 
+    /// Keeps the session of a build in memory, or gives the one that was kept.
+    pub(super) fn keep_building(&self, session: Option<Arc<Session>>) -> Option<Arc<Session>> {
+        let mut kept = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut kept, session)
+    }
+
     fn with_apt<T>(&self, scope: &Scope, work: impl FnOnce(&Apt<'_>) -> Result<T>) -> Result<T> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
-        let session = self.session(Access::default(), scope)?;
+        let session = self.own_session(scope)?;
         let state = archives.state(scope)?;
         self.apt_of(&archives, &session, &state, scope, work)
     }

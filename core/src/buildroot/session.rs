@@ -2,11 +2,12 @@
 
 use super::{Stdio, output_pipe};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::event::Log;
 use crate::operation::Scope;
 use crate::store::{Held, Zone};
 use debmock_helper::protocol::{
-    Bind, Bytes, Channel, Command, Control, Entry, Job, Keeper, Open, Place, Reply, Request,
-    SessionFile, Tree, bytes, unexpected,
+    Bind, Bytes, Channel, ClientError, Command, Control, Entry, Job, Keeper, Open, Place, Reply,
+    Request, SessionFile, Tree, Visit, bytes, unexpected,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::File;
@@ -33,13 +34,20 @@ pub struct SessionOptions {
     /// The root is of the 32-bit architecture of this 64-bit machine: `uname -m` says so to its
     /// programs.
     pub linux32: bool,
+    /// The directory of the buildroot, if other processes of the same user may enter the session.
+    pub home: Option<Place>,
+    /// Bytes of memory for the changes, which end with the session unless they are moved to the
+    /// disk; 0 for the disk. Where memory cannot hold them the disk does, with a warning.
+    pub memory: u64,
 }
 
-/// An open buildroot. Dropping it ends every process and every mount of it.
+/// An open buildroot. Dropping it ends every process and every mount of it; of one that another
+/// process has open, only what was started with this value.
 #[derive(Debug)]
 pub struct Session {
     keeper: Keeper,
-    number: u32,
+    whose: Whose,
+    in_memory: bool,
     zone: Arc<Zone>,
     locks: Vec<Arc<Held>>,
     packages: Arc<Turns>,
@@ -61,6 +69,14 @@ impl Drop for Turn {
         *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.0.over.notify_one();
     }
+}
+
+#[derive(Debug)]
+enum Whose {
+    /// This process's own, by the helper's number.
+    Ours(u32),
+    /// That of another process, as its lock names it.
+    Theirs(String),
 }
 
 /// A program to run inside.
@@ -162,21 +178,89 @@ impl Session {
             binds: options.binds,
             accept_weak: options.accept_weak,
             linux32: options.linux32,
+            home: options.home,
+            memory: options.memory,
         };
         let request = Request::Open(Box::new(open));
         let channel = zone.helper().request(&request, &[theirs.as_fd()])?;
         drop(theirs);
         let (reply, _) = channel.reply().map_err(|error| explain_weak(error.into()))?;
         match reply {
-            Reply::Opened { session, warnings } => {
+            Reply::Opened { session, in_memory, warnings } => {
                 for warning in warnings {
                     scope.warn(warning, None);
                 }
                 let zone = Arc::clone(zone);
-                let packages = Arc::default();
-                Ok(Session { keeper, number: session, zone, locks, packages })
+                let (whose, packages) = (Whose::Ours(session), Arc::default());
+                Ok(Session { keeper, whose, in_memory, zone, locks, packages })
             }
             other => Err(unexpected(&other).into()),
+        }
+    }
+
+    /// The session that `holder` has open on the buildroot in `home`, if that one lets others in.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Helper`] if that process is of another build.
+    pub(super) fn enter(
+        zone: &Arc<Zone>,
+        home: Place,
+        holder: &str,
+        scope: &Scope,
+    ) -> Result<Option<Self>> {
+        let (reply, mut sockets) = zone.helper().request(&Request::Join { home }, &[])?.reply()?;
+        let socket = match (reply, sockets.pop()) {
+            (Reply::Missing, _) => return Ok(None),
+            (Reply::Joined, Some(socket)) => socket,
+            (other, _) => return Err(unexpected(&other).into()),
+        };
+        let mut visit = Visit::new(socket);
+        let keeper = loop {
+            scope.check()?;
+            match visit.greeted(Duration::from_millis(100)) {
+                Ok(Some(keeper)) => break keeper,
+                // It is laying out its mounts.
+                Ok(None) => {}
+                // It has ended meanwhile, or begins to.
+                Err(ClientError::Gone(_)) => return Ok(None),
+                Err(ClientError::Stranger(theirs)) => {
+                    let message = format!(
+                        "the session is open in {holder}, which has debmock of build {theirs:?}; \
+                         this one is of build {:?}",
+                        debmock_helper::protocol::BUILD_ID
+                    );
+                    return Err(Error::new(ErrorKind::Helper, message).with_hint(
+                        "use the same debmock for both, wait until the session has ended, or use \
+                         --uniqueext for a buildroot of your own",
+                    ));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let whose = Whose::Theirs(holder.to_owned());
+        let zone = Arc::clone(zone);
+        let (locks, packages) = (Vec::new(), Arc::default());
+        let session = Session { keeper, whose, in_memory: false, zone, locks, packages };
+        scope.line(Log::Root, format!("entered the session that {holder} has open"));
+        Ok(Some(session))
+    }
+
+    /// Who has it open, if that is another process.
+    pub fn holder(&self) -> Option<&str> {
+        match &self.whose {
+            Whose::Ours(_) => None,
+            Whose::Theirs(holder) => Some(holder),
+        }
+    }
+
+    /// The number of a session of this process's own.
+    fn number(&self) -> Result<u32> {
+        match &self.whose {
+            Whose::Ours(number) => Ok(*number),
+            Whose::Theirs(holder) => Err(Error::new(
+                ErrorKind::Busy,
+                format!("the session belongs to {holder}, which alone may change what it is"),
+            )),
         }
     }
 
@@ -193,8 +277,20 @@ impl Session {
     /// Ends every process and every mount of it, while somebody may still hold the value: whatever
     /// is asked of it afterwards fails.
     pub(super) fn end(&self) -> Result<()> {
-        let request = Request::End { session: self.number };
+        let request = Request::End { session: self.number()? };
         Ok(self.zone.helper().request(&request, &[])?.done()?)
+    }
+
+    /// Whether what is changed in the root is in memory, and ends with the session.
+    pub fn is_in_memory(&self) -> bool {
+        self.in_memory
+    }
+
+    /// As [`Session::end`], and what was changed in memory is on the disk afterwards.
+    pub(super) fn settle(&self, scope: &Scope) -> Result<()> {
+        let request = Request::Settle { session: self.number()? };
+        let channel = self.zone.helper().request(&request, &[])?;
+        crate::store::wait(&channel, scope).map(drop)
     }
 
     /// Starts a program.
@@ -221,13 +317,19 @@ impl Session {
             linux32: run.linux32,
         }));
         let borrowed: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
-        let channel = self.keeper.request(&message, &borrowed)?;
+        let channel = self.request(&message, &borrowed)?;
         drop(borrowed);
         drop(streams);
-        let (reply, mut descriptors) = channel.reply()?;
-        match reply {
-            Reply::Started => Ok(Process { channel, terminal: descriptors.pop() }),
-            other => Err(unexpected(&other).into()),
+        let holder = self.holder().map(str::to_owned);
+        if terminal.is_none() {
+            // Its end tells, or a failure in its place.
+            return Ok(Process { channel, terminal: None, holder });
+        }
+        match channel.reply().map_err(|error| explain_end(error, self.holder()))? {
+            (Reply::Terminal, mut descriptors) => {
+                Ok(Process { channel, terminal: descriptors.pop(), holder })
+            }
+            (other, _) => Err(unexpected(&other).into()),
         }
     }
 
@@ -308,7 +410,12 @@ impl Session {
     }
 
     pub(crate) fn job(&self, job: Job, descriptors: &[BorrowedFd<'_>]) -> Result<Channel> {
-        Ok(self.keeper.request(&Command::Job(Box::new(job)), descriptors)?)
+        self.request(&Command::Job(Box::new(job)), descriptors)
+    }
+
+    fn request(&self, command: &Command, descriptors: &[BorrowedFd<'_>]) -> Result<Channel> {
+        let sent = self.keeper.request(command, descriptors);
+        sent.map_err(|error| explain_end(error, self.holder()))
     }
 
     /// Carries out a job that answers with nothing but its end.
@@ -424,7 +531,8 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::Io`] if one of both is missing or cannot be mounted.
     pub fn attach(&self, source: Place, target: &str) -> Result<Attached<'_>> {
-        let request = Request::Attach { session: self.number, source, target: bytes(target) };
+        let session = self.number()?;
+        let request = Request::Attach { session, source, target: bytes(target) };
         self.zone.helper().request(&request, &[])?.done()?;
         Ok(Attached { session: self, target: target.to_owned() })
     }
@@ -434,7 +542,20 @@ impl Drop for Session {
     fn drop(&mut self) {
         // Whoever opens the buildroot next shall not have to wait for what is still ending. A
         // forked child only closes its descriptors; a helper that is gone has taken all along.
+        // That of another process is not ours to end.
         let _ = self.end();
+    }
+}
+
+/// A session of another process ends when that one likes.
+fn explain_end(error: ClientError, holder: Option<&str>) -> Error {
+    match (&error, holder) {
+        (ClientError::Gone(_), Some(holder)) => Error::new(
+            ErrorKind::Buildroot,
+            format!("the session that was entered has ended with its owner, {holder}"),
+        )
+        .with_hint("run the command again: it opens a session of its own"),
+        _ => error.into(),
     }
 }
 
@@ -476,6 +597,8 @@ pub struct Process {
     channel: Channel,
     /// Our end of its terminal, if it has one.
     pub terminal: Option<OwnedFd>,
+    /// Who has the session open, if that is another process.
+    holder: Option<String>,
 }
 
 impl Process {
@@ -492,7 +615,8 @@ impl Process {
     /// # Errors
     /// As [`Process::poll_exit`].
     pub fn wait(&self, limit: Duration) -> Result<Option<Exit>> {
-        match self.channel.receive(limit)? {
+        let received = self.channel.receive(limit);
+        match received.map_err(|error| explain_end(error, self.holder.as_deref()))? {
             Some((Reply::Exited(exit), _)) => Ok(Some(exit)),
             Some((Reply::Failed(failure), _)) => Err(failure.into()),
             Some((other, _)) => Err(unexpected(&other).into()),

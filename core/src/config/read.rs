@@ -444,6 +444,7 @@ impl<'a> Values<'a> {
                 "never" => CleanupAfter::Never,
                 _ => CleanupAfter::Success,
             },
+            in_memory: self.size("build.in_memory"),
         })
     }
 

@@ -289,6 +289,8 @@ pub struct Build {
     pub timeout: Option<Duration>,
     /// When the build directory and the dependencies are removed.
     pub cleanup_after: CleanupAfter,
+    /// Bytes of memory for what a build changes in its root; `None`: it is on the disk.
+    pub in_memory: Option<u64>,
 }
 
 impl Build {

@@ -117,6 +117,8 @@ fn probe_session(zone: &Zone, notes: &mut Vec<String>) -> Result<()> {
         let (_keeper, theirs) = Keeper::pair()?;
         let tree = Tree::Directory { place: place.clone(), writable: true };
         let open = Open {
+            home: None,
+            memory: 0,
             tree,
             files: Vec::new(),
             hostname: "debmock".into(),

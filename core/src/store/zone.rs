@@ -4,12 +4,13 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::event::{Unit, What};
 use crate::operation::Scope;
 use debmock_helper::protocol::{
-    Area, Bytes, Channel, Enter, Helper, IdMap, Lock, Mode, Place, Program, Reply, Request,
-    StoreCall, bytes, unexpected,
+    Area, Bytes, Channel, Enter, FailureKind, Helper, IdMap, Lock, Mode, Place, Program, Reply,
+    Request, StoreCall, bytes, unexpected,
 };
 use debmock_helper::store::LOCKS;
 use debmock_helper::unpack::hex;
 use sha2::{Digest, Sha256};
+use std::convert::Infallible;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -287,6 +288,25 @@ impl Zone {
         limit: Option<Duration>,
         scope: &Scope,
     ) -> Result<Held> {
+        let taken = self.lock_unless(name, exclusive, limit, scope, |_| Ok(None::<Infallible>))?;
+        match taken {
+            Ok(held) => Ok(held),
+            Err(never) => match never {},
+        }
+    }
+
+    /// As [`Zone::lock`], unless `instead` has something better than to wait for whom it is told of.
+    /// It is asked when somebody has the lock, and now and then as long as that is so.
+    pub(crate) fn lock_unless<T>(
+        &self,
+        name: &str,
+        exclusive: bool,
+        limit: Option<Duration>,
+        scope: &Scope,
+        mut instead: impl FnMut(&str) -> Result<Option<T>>,
+    ) -> Result<std::result::Result<Held, T>> {
+        /// How often.
+        const NOW_AND_THEN: Duration = Duration::from_millis(400);
         let holder = format!("process {} ({})", std::process::id(), program_name());
         let request = Lock {
             place: Place::root(format!("{LOCKS}/{name}")),
@@ -296,19 +316,37 @@ impl Zone {
         };
         let channel = self.helper.request(&Request::Lock(request), &[])?;
         let started = Instant::now();
+        let mut asked = started;
         let mut known_holder = String::new();
         loop {
             scope.check()?;
             match channel.receive(Duration::from_millis(100))? {
-                Some((Reply::Done, _)) => return Ok(Held { _channel: channel }),
+                Some((Reply::Done, _)) => return Ok(Ok(Held { _channel: channel })),
                 Some((Reply::Failed(failure), _)) => {
+                    let holder = failure.doing.rsplit_once(" is in use by ");
+                    if failure.kind == FailureKind::Locked
+                        && let Some(better) =
+                            instead(holder.map_or("another process", |two| two.1))?
+                    {
+                        return Ok(Err(better));
+                    }
                     return Err(locked(name, failure.into()));
                 }
                 Some((Reply::Waiting { holder }, _)) => {
+                    if let Some(better) = instead(&holder)? {
+                        return Ok(Err(better));
+                    }
+                    asked = Instant::now();
                     scope.emit(What::Waiting { what: name.to_owned(), holder: holder.clone() });
                     known_holder = holder;
                 }
                 Some((other, _)) => return Err(unexpected(&other).into()),
+                None if !known_holder.is_empty() && asked.elapsed() > NOW_AND_THEN => {
+                    if let Some(better) = instead(&known_holder)? {
+                        return Ok(Err(better));
+                    }
+                    asked = Instant::now();
+                }
                 None => {}
             }
             if limit.is_some_and(|limit| started.elapsed() > limit) {

@@ -47,6 +47,9 @@ pub enum ClientError {
         /// What it said.
         theirs: String,
     },
+    /// Another process, whose session this one wants to enter, is of another build.
+    #[error("the other process is of build {0:?}, this one of build {BUILD_ID:?}")]
+    Stranger(String),
     /// It is gone.
     #[error("the helper ended without an answer{}", if .0.is_empty() { String::new() } else { format!("; it said: {}", .0) })]
     Gone(String),
@@ -289,6 +292,39 @@ impl AsFd for Channel {
 pub fn unexpected(reply: &Reply) -> ClientError {
     let text = format!("an unexpected reply {reply:?}");
     ClientError::Protocol(text.chars().take(200).collect())
+}
+
+/// At the door of a session that another process has open, where nobody has greeted yet.
+#[derive(Debug)]
+pub struct Visit(Option<Channel>);
+
+impl Visit {
+    /// With the socket that came with [`Reply::Joined`].
+    pub fn new(socket: OwnedFd) -> Self {
+        Visit(Some(Channel { socket, owner: std::process::id() }))
+    }
+
+    /// The session, once its keeper has greeted; `None` if it has not within `wait`.
+    pub fn greeted(&mut self, wait: Duration) -> Result<Option<Keeper>, ClientError> {
+        let gone = || ClientError::Gone(String::new());
+        let channel = self.0.as_ref().ok_or_else(gone)?;
+        channel.check_fork()?;
+        if !channel.readable(wait)? {
+            return Ok(None);
+        }
+        let (greeting, _) = socket::receive(channel.socket.as_fd())?.ok_or_else(gone)?;
+        match greeting.strip_prefix(MAGIC.as_slice()) {
+            Some(id) if id == BUILD_ID.as_bytes() => Ok(self
+                .0
+                .take()
+                .map(|channel| Keeper { socket: channel.socket, owner: channel.owner })),
+            Some(id) => {
+                let id = String::from_utf8_lossy(&id[..id.len().min(100)]).into_owned();
+                Err(ClientError::Stranger(id))
+            }
+            None => Err(ClientError::Protocol("its first message is no greeting".into())),
+        }
+    }
 }
 
 /// An open session, as the host holds it: the socket of its keeper.

@@ -10,7 +10,7 @@
 
 mod client;
 
-pub use client::{Channel, ClientError, Helper, Keeper, Program, bytes, unexpected};
+pub use client::{Channel, ClientError, Helper, Keeper, Program, Visit, bytes, unexpected};
 
 use crate::sys::process::Usage;
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,11 @@ impl Place {
 pub enum Request {
     /// Take on the identity of the roots; the first request, once.
     Enter(Enter),
+    /// End a session whose changes are in memory, and move them to the disk.
+    Settle {
+        /// The number that [`Reply::Opened`] told.
+        session: u32,
+    },
     /// Take a lock and hold it until the reply socket closes.
     Lock(Lock),
     /// Read or change the store.
@@ -92,6 +97,12 @@ pub enum Request {
     End {
         /// The number that [`Reply::Opened`] told.
         session: u32,
+    },
+    /// Enter the session that another process has open. [`Reply::Joined`] comes with a socket, over
+    /// which the keeper answers with its greeting; [`Reply::Missing`] tells that there is none.
+    Join {
+        /// The directory of the buildroot.
+        home: Place,
     },
     /// Mount a directory of the store read-only into a session.
     Attach {
@@ -205,6 +216,10 @@ pub struct Open {
     /// The root is of the 32-bit architecture of this 64-bit machine: its programs get that
     /// personality, and may make sockets the way of its C library, whose arguments no filter sees.
     pub linux32: bool,
+    /// The directory of the buildroot, if other processes may enter the session.
+    pub home: Option<Place>,
+    /// Bytes of memory for the changes of an overlay; 0 for the disk.
+    pub memory: u64,
 }
 
 /// A file that a session brings along.
@@ -436,11 +451,15 @@ pub enum Reply {
     Opened {
         /// Its number for [`Request::Attach`].
         session: u32,
+        /// Whether its changes are in memory.
+        in_memory: bool,
         /// What is weaker than it should be.
         warnings: Vec<String>,
     },
-    /// The program was started; with a terminal its other end comes along.
-    Started,
+    /// Somebody may open the session of another process; the socket comes along.
+    Joined,
+    /// The other end of the program's terminal. Programs with streams say nothing before their end.
+    Terminal,
     /// The program ended.
     Exited(Exit),
     /// Names below a directory, possibly in several messages; [`Reply::Done`] ends them.

@@ -1,7 +1,9 @@
 //! From a forked copy of the keeper to a running program.
 //!
 //! Everything here runs in the child, in a fixed order; what fails is told over the reply socket,
-//! which closes by itself when the program starts.
+//! which closes by itself when the program starts. The first part, [`confine`], is the same for
+//! nearly every program of a session, so that a process can have it behind it before the program
+//! is known ([`super::spare`]).
 
 use super::{mounts, user};
 use crate::protocol::{Doing, Failure, FailureKind, Mode, Reply, Run, encode};
@@ -11,10 +13,9 @@ use rustix::fs::{Mode as Bits, OFlags};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// What a command's process needs.
-pub struct Launch<'a> {
-    /// The request.
-    pub run: &'a Run,
+/// What a command's process has of its session.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
     /// Isolation mode of the session.
     pub mode: Mode,
     /// What becomes the program's `/`.
@@ -23,6 +24,35 @@ pub struct Launch<'a> {
     pub network: &'a OwnedFd,
     /// As in [`Open`](crate::protocol::Open).
     pub linux32: bool,
+}
+
+/// In which of a session's few ways a program is confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confinement {
+    /// The host's network instead of the empty one.
+    pub network: bool,
+    /// As in [`Run::suppress_sync`].
+    pub suppress_sync: bool,
+    /// As in [`Open::linux32`](crate::protocol::Open::linux32), for this program.
+    pub linux32: bool,
+}
+
+impl Confinement {
+    /// What `run` asks for in a session that is `linux32` or not.
+    pub fn of(run: &Run, linux32: bool) -> Self {
+        Confinement {
+            network: run.network,
+            suppress_sync: run.suppress_sync,
+            linux32: linux32 || run.linux32,
+        }
+    }
+}
+
+/// A program and where it talks to.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The request.
+    pub run: &'a Run,
     /// Standard input, output and error; unused with a terminal.
     pub streams: &'a [OwnedFd],
     /// Where failures are told.
@@ -30,8 +60,14 @@ pub struct Launch<'a> {
 }
 
 /// Becomes the program. Never returns.
-pub fn launch(launch: &Launch<'_>) -> ! {
-    let failure = match prepare(launch) {
+pub fn launch(launch: &Launch<'_>, around: &Around<'_>) -> ! {
+    let confined = confine(around, Confinement::of(launch.run, around.linux32));
+    become_program(launch, confined)
+}
+
+/// Becomes the program, after [`confine`], whose outcome it is that comes along. Never returns.
+pub fn become_program(launch: &Launch<'_>, confined: Result<(), Failure>) -> ! {
+    let failure = match confined.and_then(|()| prepare(launch)) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
@@ -41,22 +77,49 @@ pub fn launch(launch: &Launch<'_>) -> ! {
     process::exit_now(127)
 }
 
+/// Takes on all of the session and gives up all that programs shall not have, but for the user.
+pub fn confine(around: &Around<'_>, how: Confinement) -> Result<(), Failure> {
+    let text = |what: &str| {
+        let what = what.to_owned();
+        move || what
+    };
+    process::reset_signals();
+    mounts::enter(around.root)?;
+    rustix::process::setsid().doing(text("cannot start a new session"))?;
+    keyring::join_fresh_session().doing(text("cannot make a session keyring"))?;
+    if !how.network {
+        process::enter(around.network.as_fd(), libc::CLONE_NEWNET)
+            .isolating(text("cannot enter the empty network"))?;
+    }
+    process::reset_priority();
+    process::suggest_limit(libc::RLIMIT_CORE, 0).doing(text("cannot limit core dumps"))?;
+    // The kernel's default, which builds get everywhere: with many more some programs loop over
+    // every possible descriptor.
+    process::suggest_limit(libc::RLIMIT_NOFILE, 1024).doing(text("cannot limit open files"))?;
+    if how.linux32 {
+        const PER_LINUX32: u64 = 8;
+        process::set_personality(PER_LINUX32).doing(text("cannot set the personality"))?;
+    }
+    let filter = Filter {
+        suppress_sync: how.suppress_sync,
+        forbid_global: around.mode == Mode::Simple,
+        allow_multiplexer: how.linux32,
+    };
+    seccomp::install(filter).isolating(text("cannot install a seccomp filter"))?;
+    let keep = match around.mode {
+        Mode::Userns => capability::IN_USER_NAMESPACE,
+        Mode::Simple => capability::AS_REAL_ROOT,
+    };
+    capability::limit(keep).isolating(text("cannot limit capabilities"))
+}
+
 fn prepare(launch: &Launch<'_>) -> Result<std::convert::Infallible, Failure> {
     let run = launch.run;
     let text = |what: &str| {
         let what = what.to_owned();
         move || what
     };
-    process::reset_signals();
-    mounts::enter(launch.root)?;
-    rustix::process::setsid().doing(text("cannot start a new session"))?;
-    keyring::join_fresh_session().doing(text("cannot make a session keyring"))?;
-    if !run.network {
-        process::enter(launch.network.as_fd(), libc::CLONE_NEWNET)
-            .isolating(text("cannot enter the empty network"))?;
-    }
     connect(launch)?;
-    process::reset_priority();
     rustix::process::umask(Bits::from(run.umask));
     let limits = [
         (libc::RLIMIT_AS, run.memory),
@@ -69,28 +132,8 @@ fn prepare(launch: &Launch<'_>) -> Result<std::convert::Infallible, Failure> {
                 .doing(|| format!("cannot set resource limit {resource}"))?;
         }
     }
-    process::suggest_limit(libc::RLIMIT_CORE, 0).doing(text("cannot limit core dumps"))?;
-    // The kernel's default, which builds get everywhere: with many more some programs loop over
-    // every possible descriptor.
-    process::suggest_limit(libc::RLIMIT_NOFILE, 1024).doing(text("cannot limit open files"))?;
-    let linux32 = launch.linux32 || run.linux32;
-    if linux32 {
-        const PER_LINUX32: u64 = 8;
-        process::set_personality(PER_LINUX32).doing(text("cannot set the personality"))?;
-    }
     let user = user::look_up(&run.user)?;
     let directory = c_string(&run.directory)?;
-    let filter = Filter {
-        suppress_sync: run.suppress_sync,
-        forbid_global: launch.mode == Mode::Simple,
-        allow_multiplexer: linux32,
-    };
-    seccomp::install(filter).isolating(text("cannot install a seccomp filter"))?;
-    let keep = match launch.mode {
-        Mode::Userns => capability::IN_USER_NAMESPACE,
-        Mode::Simple => capability::AS_REAL_ROOT,
-    };
-    capability::limit(keep).isolating(text("cannot limit capabilities"))?;
     process::become_user(user.uid, user.gid, &user.groups)
         .doing(|| format!("cannot become the user {}", run.user))?;
     rustix::process::chdir(directory.as_c_str()).map_err(|error| {
@@ -127,13 +170,10 @@ fn prepare(launch: &Launch<'_>) -> Result<std::convert::Infallible, Failure> {
 /// devpts, whose other end goes to the host.
 fn connect(launch: &Launch<'_>) -> Result<(), Failure> {
     let doing = || "cannot connect standard streams".to_owned();
-    let started = encode(&Reply::Started)?;
     let Some((rows, columns)) = launch.run.terminal else {
         for (number, stream) in launch.streams.iter().enumerate() {
             process::replace_descriptor(stream.as_fd(), number as i32).doing(doing)?;
         }
-        // The host may already have gone: then the program is about to be killed anyway.
-        let _ = socket::send(launch.replies.as_fd(), &started, &[]);
         return Ok(());
     };
     let doing = || "cannot make a terminal".to_owned();
@@ -146,7 +186,8 @@ fn connect(launch: &Launch<'_>) -> Result<(), Failure> {
     for number in 0..3 {
         process::replace_descriptor(ours.as_fd(), number).doing(doing)?;
     }
-    let _ = socket::send(launch.replies.as_fd(), &started, &[master.as_fd()]);
+    // The host may already have gone: then the program is about to be killed anyway.
+    let _ = socket::send(launch.replies.as_fd(), &encode(&Reply::Terminal)?, &[master.as_fd()]);
     Ok(())
 }
 

@@ -56,6 +56,13 @@ fn new_mount(
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
+/// A file system in memory of at most that many bytes.
+pub fn memory(bytes: u64) -> Result<OwnedFd, Errno> {
+    let size = bytes.to_string();
+    let options = [("mode", "0755"), ("size", size.as_str())];
+    new_mount("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NODEV)
+}
+
 const HARDENED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
     .union(MountAttrFlags::MOUNT_ATTR_NODEV)
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);

@@ -6,6 +6,7 @@
 //! volatile upper is lifted, since the page cache survives; after a crash of the machine it is not.
 
 use super::identity::Entered;
+use super::memory::{Attached, Memory};
 use crate::protocol::{Area, Doing, Failure, Open, Place, SessionFile, Tree};
 use crate::store;
 use crate::sys::mount::{NODEV, RDONLY, set_attributes};
@@ -21,8 +22,38 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 /// Bytes of a mount option that `fsconfig(2)` takes.
 const OPTION: usize = 255;
 
-/// A detached mount of the tree that `open` describes.
-pub fn mount(entered: &Entered, open: &Open) -> Result<OwnedFd, Failure> {
+/// The tree of a session.
+#[derive(Debug)]
+pub struct Mounted {
+    /// A detached mount of it.
+    pub tree: OwnedFd,
+    /// What holds its changes, if that is not the disk.
+    pub memory: Option<Memory>,
+    /// Why they are on the disk, if they were to be in memory.
+    pub warning: Option<String>,
+}
+
+/// Mounts the tree that `open` describes.
+pub fn mount(entered: &Entered, open: &Open) -> Result<Mounted, Failure> {
+    let (attached, warning) = match (&open.tree, open.memory) {
+        (_, 0) => (None, None),
+        (Tree::Overlay { upper: Some(_), .. }, bytes) => match Attached::new(bytes)? {
+            Ok(attached) => (Some(attached), None),
+            Err(reason) => (None, Some(reason)),
+        },
+        _ => (None, Some("a root that is no overlay is changed in its place".into())),
+    };
+    let tree = mount_with(entered, open, attached.as_ref())?;
+    let memory = attached.map(Attached::detach).transpose()?;
+    let warning = warning.map(|reason| format!("the root is changed on the disk: {reason}"));
+    Ok(Mounted { tree, memory, warning })
+}
+
+fn mount_with(
+    entered: &Entered,
+    open: &Open,
+    memory: Option<&Attached>,
+) -> Result<OwnedFd, Failure> {
     match &open.tree {
         Tree::Directory { place, writable } => {
             let home = check_boot(entered, place)?;
@@ -46,7 +77,7 @@ pub fn mount(entered: &Entered, open: &Open) -> Result<OwnedFd, Failure> {
             bind(&store::open_directory(entered, &lower[0])?, NODEV | RDONLY)
                 .isolating(|| format!("cannot mount {}", lower[0].path))
         }
-        Tree::Overlay { lower, upper } => overlay(entered, lower, upper.as_ref(), open),
+        Tree::Overlay { lower, upper } => overlay(entered, lower, upper.as_ref(), open, memory),
     }
 }
 
@@ -77,6 +108,7 @@ fn overlay(
     lower: &[Place],
     upper: Option<&Place>,
     open: &Open,
+    memory: Option<&Attached>,
 ) -> Result<OwnedFd, Failure> {
     let mut layers = Vec::new();
     for place in lower {
@@ -91,8 +123,11 @@ fn overlay(
         let is_new = |name: &str| {
             matches!(statat(&home, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
         };
-        let (new_upper, new_session) = (is_new("upper"), is_new("session"));
-        let (upper, work) = (make("upper")?, make("work")?);
+        let (new_upper, new_session) = (memory.is_some() || is_new("upper"), is_new("session"));
+        let (upper, work) = match memory {
+            Some(memory) => (memory.directory("upper")?, memory.directory("work")?),
+            None => (make("upper")?, make("work")?),
+        };
         forgive_crash(&work)?;
         // A directory that several layers have looks as it does in the topmost one.
         if new_upper {

@@ -330,12 +330,18 @@ fn set_limit(resource: u32, value: u64, hard: bool) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Back to niceness 0 and an out-of-memory score of 0, which the host may have changed.
+/// Back to an out-of-memory score of 0, which the host may have changed, for this process and all
+/// that it starts. Later, when nobody may look into it, it cannot change its own either.
+pub fn reset_memory_score() {
+    // What lowers the value needs a privilege that we may lack: then it stays.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
+}
+
+/// Back to niceness 0, which the host may have changed.
 pub fn reset_priority() {
     // SAFETY: plain integers. Lowering the value needs a privilege that we may lack: then it
     // stays.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) };
-    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
 }
 
 /// The personality of this process, `personality(2)`, for 32-bit architectures on 64-bit kernels.

@@ -223,15 +223,10 @@ impl RunInRoot for Runner<'_> {
         let streams = [null, self.log.try_clone()?, self.log.try_clone()?];
         let (ours, theirs) = socket::pair()?;
         match process::fork(0)? {
-            Fork::Child => launch(&Launch {
-                run: &run,
-                mode: self.around.mode,
-                root: self.around.root,
-                network: self.around.network,
-                linux32: self.around.linux32,
-                streams: &streams,
-                replies: &theirs,
-            }),
+            Fork::Child => {
+                let program = Launch { run: &run, streams: &streams, replies: &theirs };
+                launch(&program, &self.around.programs)
+            }
             Fork::Parent(child) => {
                 drop(theirs);
                 let mut failure = None;

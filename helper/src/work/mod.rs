@@ -6,6 +6,7 @@ mod archive;
 mod bootstrap;
 
 use crate::protocol::{Doing, Entry, Failure, Job, Reply, encode};
+use crate::sandbox::command::Around;
 use crate::sandbox::mounts;
 use crate::sparse;
 use crate::store;
@@ -23,16 +24,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// What jobs need of their session.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
-    /// `/` of what is started.
-    pub root: &'a OwnedFd,
+    /// What programs get that a job starts.
+    pub programs: Around<'a>,
     /// The tree of the session alone, without what is mounted in it.
     pub bare: &'a OwnedFd,
-    /// The empty network namespace.
-    pub network: &'a OwnedFd,
-    /// Isolation mode.
-    pub mode: crate::protocol::Mode,
-    /// As in [`Open`](crate::protocol::Open).
-    pub linux32: bool,
 }
 
 /// Starts `job`; its process id.
@@ -46,9 +41,9 @@ pub fn start(
         Fork::Parent(child) => Ok(child.pid),
         Fork::Child => {
             process::reset_signals();
-            let outcome = process::enter(around.network.as_fd(), libc::CLONE_NEWNET)
+            let outcome = process::enter(around.programs.network.as_fd(), libc::CLONE_NEWNET)
                 .isolating(|| "cannot enter the empty network".into())
-                .and_then(|()| mounts::enter(around.root))
+                .and_then(|()| mounts::enter(around.programs.root))
                 .and_then(|()| {
                     Work { root: around.bare, replies, around }.carry_out(job, descriptors)
                 });

@@ -9,7 +9,7 @@ use debmock::buildroot::{
     Access, Buildroot, BuildrootOptions, ExportOptions, Run, Scrub, Session, Stdio,
 };
 use debmock::config::{Loader, Places};
-use debmock::event::{Event, What};
+use debmock::event::{Event, Log, What};
 use debmock::operation::{CancelToken, Scope, run};
 use debmock::{Error, ErrorKind, Result};
 use debmock_helper::protocol::Place;
@@ -35,6 +35,7 @@ fn tell(event: &Event) {
         What::Warning { message, hint } => {
             say(&format!("warning {message} | {}", hint.as_deref().unwrap_or_default()));
         }
+        What::LogLine { log: Log::Root, text } => say(&format!("root {text}")),
         What::Waiting { what, holder } => say(&format!("waiting {what} for {holder}")),
         _ => {}
     }

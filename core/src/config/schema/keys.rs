@@ -153,6 +153,12 @@ pub(crate) const KEYS: &[Key] = &[
         "When the build directory and the dependencies are removed from the root.",
     ),
     key(
+        "build.in_memory",
+        Kind::Size,
+        "0",
+        "Memory for what a build changes in its root, such as `4G`; 0 keeps it on the disk. A build that needs more is repeated on the disk; what is to stay after the build is moved there.",
+    ),
+    key(
         "isolation.mode",
         Kind::Choice(&["auto", "userns", "simple"]),
         "\"auto\"",
