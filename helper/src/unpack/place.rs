@@ -4,7 +4,9 @@ use std::io::{Read, Seek as _, Write as _};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags,
+};
 use rustix::io::Errno;
 
 use super::error::{Problem, shown};
@@ -331,6 +333,70 @@ impl<'t, 'a> Placer<'t, 'a> {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(Problem::io("replace what is at the path", error)),
         }
+    }
+
+    /// Removes what is at `path`, with everything below.
+    pub(crate) fn remove_tree(&mut self, path: &[u8]) -> Result<(), Problem> {
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        self.walker.forget();
+        crate::store::remove_tree(&parent.fd, name)
+            .map_err(|error| Problem::io("remove what a layer hides", error))
+    }
+
+    /// The names in the directory at `path`; none if there is none.
+    pub(crate) fn names(&mut self, path: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
+        let fail = |error| Problem::io("list the directory", error);
+        let directory = match self.walker.tree().open_dir(path) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            Err(error) => return Err(fail(error)),
+        };
+        // An O_PATH descriptor cannot be read.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(&directory, ".", flags, Mode::empty()).map_err(fail)?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&directory).map_err(fail)? {
+            let name = entry.map_err(fail)?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Modification time of the directory at `path`, if there is one.
+    pub(crate) fn time_of(&mut self, path: &[u8]) -> Result<Option<(i64, u32)>, Problem> {
+        let fail = |error| Problem::io("look at the directory", error);
+        let directory = match self.walker.tree().open_dir(path) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(fail(error)),
+        };
+        let stat = rustix::fs::fstat(&directory).map_err(fail)?;
+        Ok(Some((stat.st_mtime as i64, stat.st_mtime_nsec as u32)))
+    }
+
+    /// An overlay's mark that hides what lies at `path` in the layers below.
+    pub(crate) fn whiteout(&mut self, path: &[u8]) -> Result<(), Problem> {
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        // Nobody needs rights for this one device since Linux 5.8.
+        let kind = FileType::CharacterDevice;
+        rustix::fs::mknodat(&parent.fd, name, kind, Mode::empty(), 0)
+            .map_err(|error| Problem::io("mark it as deleted", error))
+    }
+
+    /// An overlay's mark that the directory at `path` hides those of the layers below.
+    pub(crate) fn make_opaque(&mut self, path: &[u8]) -> Result<(), Problem> {
+        let path_only = self.walker.directory(path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&path_only.fd, ".", flags, Mode::empty())
+            .and_then(|directory| {
+                let flags = XattrFlags::empty();
+                rustix::fs::fsetxattr(&directory, "user.overlay.opaque", b"y", flags)
+            })
+            .map_err(|error| Problem::io("mark the directory as opaque", error))
     }
 
     /// The time of a directory, after everything in it is made, and its mode if it is given.
