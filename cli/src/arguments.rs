@@ -169,6 +169,10 @@ pub enum Command {
     },
     /// Makes an archive, an OCI image or a directory the base of the buildroot
     Import {
+        /// Takes the layers of an image that debmock exported into the store instead, under the keys
+        /// that it says they have; only from somebody whom you would let build for you
+        #[arg(long)]
+        layers: bool,
         /// A tar archive, plain or packed with gzip, xz or zstd; an OCI image layout, as a directory
         /// or a tar archive of it; or a directory with a root in it
         #[arg(value_name = "SOURCE")]

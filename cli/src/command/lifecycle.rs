@@ -62,6 +62,15 @@ pub fn import(call: &mut Call<'_>, file: &Path) -> Result<u8> {
     Ok(0)
 }
 
+pub fn import_layers(call: &mut Call<'_>, file: &Path) -> Result<u8> {
+    let root = call.buildroot()?;
+    let keys = call.watch(|scope| root.import_layers(file, scope))?;
+    for key in keys {
+        call.screen.say(&format!("the store has the layer {key}"));
+    }
+    Ok(0)
+}
+
 pub fn copy_in(call: &mut Call<'_>, paths: &[PathBuf]) -> Result<u8> {
     let Some((target, sources)) = paths.split_last() else { return Ok(0) };
     let mut target = text(target)?.to_owned();

@@ -34,12 +34,14 @@ impl Buildroot {
             let session = self.open_still(base, lock, scope)?;
             let job = Job::Export { path: bytes("/"), pack: options.pack(Devices::Empty) };
             let start = |output: BorrowedFd<'_>| session.job(job, &[output]);
-            newest = add(&mut writer, "root", options, start, scope)?;
+            newest = add(&mut writer, ("root", None), options, start, scope)?;
         } else {
-            for (what, place) in self.parts(base)? {
+            for (what, key, place) in self.parts(base)? {
+                // With other times it is another layer.
+                let key = key.filter(|_| options.source_date_epoch.is_none());
                 let pack = options.pack(Devices::Empty);
                 let start = |output: BorrowedFd<'_>| self.zone.pack(place, pack, output);
-                newest = newest.max(add(&mut writer, what, options, start, scope)?);
+                newest = newest.max(add(&mut writer, (what, key), options, start, scope)?);
             }
         }
         let created = options.source_date_epoch.unwrap_or(newest);
@@ -54,15 +56,20 @@ impl Buildroot {
         beside.place(target).doing(doing)
     }
 
-    /// The trees of the buildroot and what they are, the lowest first.
-    fn parts(&self, base: &Base) -> Result<Vec<(&'static str, Place)>> {
-        let mut parts = vec![("base", Place::layer(format!("{}/root", base.layer)))];
+    /// The trees of the buildroot, what they are, and the keys of those that others may share; the
+    /// lowest first.
+    fn parts(&self, base: &Base) -> Result<Vec<(&'static str, Option<String>, Place)>> {
+        let layer =
+            |what, key: &String| (what, Some(key.clone()), Place::layer(format!("{key}/root")));
+        let mut parts = vec![layer("base", &base.layer)];
         parts.extend(base.above.iter().rev().map(|lower| match lower {
-            Lower::Layer(key) => ("packages", Place::layer(format!("{key}/root"))),
-            Lower::Snapshot(id) => ("snapshot", self.place(&format!("{SNAPSHOTS}/{id}/root"))),
+            Lower::Layer(key) => layer("packages", key),
+            Lower::Snapshot(id) => {
+                ("snapshot", None, self.place(&format!("{SNAPSHOTS}/{id}/root")))
+            }
         }));
         if !self.is_unchanged()? {
-            parts.push(("changes", self.place("upper")));
+            parts.push(("changes", None, self.place("upper")));
         }
         Ok(parts)
     }
@@ -71,7 +78,7 @@ impl Buildroot {
 /// Adds the tar stream that `start` makes the helper write; the newest time in it.
 fn add(
     writer: &mut Writer,
-    what: &str,
+    (what, key): (&str, Option<String>),
     options: &ExportOptions,
     start: impl FnOnce(BorrowedFd<'_>) -> Result<Channel>,
     scope: &Scope,
@@ -104,6 +111,7 @@ fn add(
             Compression::Zstd(_) => "+zstd",
         },
         created_by: format!("debmock: {what}"),
+        key,
     });
     Ok(newest)
 }

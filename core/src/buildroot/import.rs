@@ -2,7 +2,7 @@
 
 use super::{BaseOrigin, Buildroot, Session, SessionOptions};
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::image::{Layout, Platform};
+use crate::image::{Layer, Layout, Platform};
 use crate::operation::Scope;
 use crate::store::layer::{self, LayerKey};
 use debmock_helper::pack::{self, ExportOptions, Marks, Ownership};
@@ -181,28 +181,49 @@ impl Buildroot {
         })
     }
 
+    /// Takes the layers of an image that debmock exported into the store, under the keys that it
+    /// says they have: whatever stands on such a layer finds it made. Layers that are there already
+    /// stay. The buildroot itself is not changed. Gives the keys.
+    ///
+    /// A key says what went into a layer, but nothing proves that of a layer that somebody else
+    /// made: whoever gives layers away decides what is in the roots that stand on them.
+    ///
+    /// # Errors
+    /// As [`Buildroot::import`]; [`ErrorKind::Buildroot`] also for an image without such layers.
+    pub fn import_layers(&self, path: &Path, scope: &Scope) -> Result<Vec<String>> {
+        self.check_fork()?;
+        let none = || {
+            let message = format!("{} is no image with layers of debmock", path.display());
+            Error::new(ErrorKind::Buildroot, message).with_hint(
+                "layers come from `debmock export` to NAME.oci or FILE.oci.tar, without --flatten \
+                 and without SOURCE_DATE_EPOCH",
+            )
+        };
+        let Source::Image(layout) = Source::open(path)? else { return Err(none()) };
+        let image = layout.image(&Platform::of(&self.config.architecture))?;
+        let mut keys = Vec::new();
+        for layer in &image.layers {
+            let Some(key) = layer.key.as_deref().and_then(LayerKey::parse) else { continue };
+            let limit = self.config.lock_timeout;
+            layer::provide(&self.zone, &key, limit, scope, |home| {
+                let place: Place = layer::below(home, "root");
+                self.zone.make_directory(place.clone())?;
+                let session = self.open_bare(Tree::Directory { place, writable: true }, scope)?;
+                unpack_layer(&session, &layout, layer, Marks::Kept, path, scope)
+            })?;
+            keys.push(key.as_str().to_owned());
+        }
+        if keys.is_empty() { Err(none()) } else { Ok(keys) }
+    }
+
     fn import_image(&self, layout: &Layout, path: &Path, scope: &Scope) -> Result<()> {
-        let doing = || format!("cannot read {}", path.display());
         let image = layout.image(&Platform::of(&self.config.architecture))?;
         let key = LayerKey::of("import", &[b"image", &image.digest.0]);
         self.import_as(&key, scope, |tree| {
             let session = self.open_bare(tree, scope)?;
-            for layer in &image.layers {
-                scope.stage("import", format!("the layer {}", layer.digest), || {
-                    let mut blob = layout.open_blob(layer.digest, layer.size)?;
-                    let feed = |writer| pour(&mut blob, Some(writer), scope, doing);
-                    let unpack = Unpack {
-                        name: format!("the layer {} of {}", layer.digest, path.display()),
-                        marks: Marks::Applied,
-                        digest: Some(layer.diff_id.0),
-                    };
-                    unpack.run(&session, scope, feed, |found| match found == layer.digest.0 {
-                        true => Ok(()),
-                        false => Err(layout.is_another(layer.digest, crate::image::Digest(found))),
-                    })
-                })?;
-            }
-            Ok(())
+            image.layers.iter().try_for_each(|layer| {
+                unpack_layer(&session, layout, layer, Marks::Applied, path, scope)
+            })
         })
     }
 
@@ -236,6 +257,28 @@ impl Buildroot {
         };
         Session::open(&self.zone, options, Vec::new(), scope)
     }
+}
+
+/// Unpacks a layer of an image and checks that it is the one.
+fn unpack_layer(
+    session: &Session,
+    layout: &Layout,
+    layer: &Layer,
+    marks: Marks,
+    path: &Path,
+    scope: &Scope,
+) -> Result<()> {
+    let doing = || format!("cannot read {}", path.display());
+    scope.stage("import", format!("the layer {}", layer.digest), || {
+        let mut blob = layout.open_blob(layer.digest, layer.size)?;
+        let feed = |writer| pour(&mut blob, Some(writer), scope, doing);
+        let name = format!("the layer {} of {}", layer.digest, path.display());
+        let unpack = Unpack { name, marks, digest: Some(layer.diff_id.0) };
+        unpack.run(session, scope, feed, |found| match found == layer.digest.0 {
+            true => Ok(()),
+            false => Err(layout.is_another(layer.digest, crate::image::Digest(found))),
+        })
+    })
 }
 
 /// How a stream is unpacked in a session.

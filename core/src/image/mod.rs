@@ -16,7 +16,7 @@ mod types;
 mod write;
 
 pub(crate) use platform::Platform;
-pub(crate) use read::Layout;
+pub(crate) use read::{Layer, Layout};
 pub(crate) use types::Digest;
 pub(crate) use write::{NewLayer, Writer, reference};
 

@@ -1,8 +1,8 @@
 //! Reads an image layout that somebody else may have made.
 
 use super::types::{
-    Config, DOCKER_INDEX, DOCKER_LAYER, DOCKER_MANIFEST, Descriptor, Digest, INDEX, Index, LAYER,
-    LayoutMark, MANIFEST, Manifest, NAME,
+    Config, DOCKER_INDEX, DOCKER_LAYER, DOCKER_MANIFEST, Descriptor, Digest, INDEX, Index, KEY,
+    LAYER, LayoutMark, MANIFEST, Manifest, NAME,
 };
 use super::{LONGEST, MOST_INDEXES, MOST_LAYERS, Platform};
 use crate::error::{Error, ErrorKind, IoContext, Result};
@@ -48,6 +48,8 @@ pub(crate) struct Layer {
     pub size: u64,
     /// Of the stream when it is not compressed.
     pub diff_id: Digest,
+    /// The key that its maker says it has in a store of ours. Nothing proves it.
+    pub key: Option<String>,
 }
 
 impl Layout {
@@ -214,7 +216,8 @@ impl Layout {
                     .bad(format_args!("has a layer of the unknown type {kind:?}"))
                     .with_hint("encrypted and foreign layers cannot be imported"));
             }
-            layers.push(Layer { digest: layer.digest, size: layer.size, diff_id });
+            let key = layer.annotations.and_then(|mut all| all.remove(KEY));
+            layers.push(Layer { digest: layer.digest, size: layer.size, diff_id, key });
         }
         Ok(Image { digest: wanted.digest, layers })
     }

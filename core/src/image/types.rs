@@ -17,6 +17,9 @@ pub(super) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.
 /// The annotation that names an image of a layout.
 pub(super) const NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The annotation with the key of a layer of ours.
+pub(super) const KEY: &str = "io.github.debmock.layer";
+
 /// The SHA-256 of a blob. No other algorithm is taken: none other is in use, and every one more is
 /// one more that somebody may find collisions for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

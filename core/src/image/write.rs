@@ -2,7 +2,7 @@
 
 use super::Platform;
 use super::types::{
-    CONFIG, Config, Descriptor, Digest, Execution, History, INDEX, Index, LAYER, LayoutMark,
+    CONFIG, Config, Descriptor, Digest, Execution, History, INDEX, Index, KEY, LAYER, LayoutMark,
     MANIFEST, Manifest, NAME, PlatformText, RootFs, date,
 };
 use crate::error::{IoContext, Result};
@@ -31,6 +31,8 @@ pub(crate) struct NewLayer {
     pub suffix: &'static str,
     /// Says in the image's history what it is.
     pub created_by: String,
+    /// Its key in the store, if it is one that others may share.
+    pub key: Option<String>,
 }
 
 /// Hashes and counts what goes to a file.
@@ -123,8 +125,10 @@ impl Writer {
             platform: None,
             annotations: None,
         };
-        let layer =
-            |layer: &NewLayer| blob(format!("{LAYER}{}", layer.suffix), layer.digest, layer.size);
+        let layer = |layer: &NewLayer| Descriptor {
+            annotations: layer.key.clone().map(|key| BTreeMap::from([(KEY.to_owned(), key)])),
+            ..blob(format!("{LAYER}{}", layer.suffix), layer.digest, layer.size)
+        };
         let manifest = Manifest {
             schema_version: 2,
             media_type: Some(MANIFEST.into()),

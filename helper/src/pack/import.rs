@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 
-use crate::unpack::codec::detect;
 use crate::unpack::path::{Absolute, clean, split};
 use crate::unpack::place::{Budget, Placed, Placer};
 use crate::unpack::tarstream::{Entry, Kind, TarStream};
 use crate::unpack::{Error, Limits, Problem, Tree, escaped, hex};
 
+use super::unframe::decode;
+use super::writers::{Writers, write_with};
 use super::{OPAQUE, WHITEOUT};
 
 /// Whose what is made will be.
@@ -77,7 +78,17 @@ impl Default for ImportOptions {
 /// See [`Problem`]. The tree is incomplete then.
 pub fn import(
     root: BorrowedFd<'_>,
-    stream: impl Read,
+    stream: impl Read + Send,
+    name: &str,
+    options: ImportOptions,
+) -> Result<(), Error> {
+    decode(stream, |plain| import_plain(root, plain, name, options))
+        .map_err(|problem| Error::new(name, problem))?
+}
+
+fn import_plain(
+    root: BorrowedFd<'_>,
+    stream: &mut dyn Read,
     name: &str,
     options: ImportOptions,
 ) -> Result<(), Error> {
@@ -91,21 +102,25 @@ pub fn import(
         brought: BTreeSet::new(),
         empty: true,
     };
-    let mut hashed = Hashed { stream: detect(stream).map_err(fail)?, hash: None };
-    if options.digest.is_some() {
-        hashed.hash = Some(Sha256::new());
-    }
-    let mut stream = TarStream::new(&mut hashed);
-    while let Some(mut entry) = stream.next().map_err(fail)? {
-        if options.ownership == Ownership::Ours {
-            entry.uid = rustix::process::geteuid().as_raw();
-            entry.gid = rustix::process::getegid().as_raw();
-            entry.mode &= 0o777;
-            entry.xattrs.clear();
+    let mut hashed = Hashed { stream, hash: options.digest.is_some().then(Sha256::new) };
+    let read = |writers: &mut Writers<'_>| {
+        let mut stream = TarStream::new(&mut hashed);
+        while writers.are_well()
+            && let Some(mut entry) = stream.next().map_err(fail)?
+        {
+            if options.ownership == Ownership::Ours {
+                entry.uid = rustix::process::geteuid().as_raw();
+                entry.gid = rustix::process::getegid().as_raw();
+                entry.mode &= 0o777;
+                entry.xattrs.clear();
+            }
+            import
+                .entry(&entry, &mut stream, writers)
+                .map_err(|problem| fail(problem).at(&entry.name))?;
         }
-        import.entry(&entry, &mut stream).map_err(|problem| fail(problem).at(&entry.name))?;
-    }
-    stream.finish().map_err(fail)?;
+        if writers.are_well() { stream.finish().map_err(fail) } else { Ok(()) }
+    };
+    write_with(read, |problem, path| fail(problem).at(path))?;
     if let (Some(wanted), Some(hash)) = (options.digest, hashed.hash) {
         let found = hash.finalize();
         if found[..] != wanted {
@@ -164,7 +179,12 @@ struct Import<'t, 'a> {
 }
 
 impl Import<'_, '_> {
-    fn entry<R: Read>(&mut self, entry: &Entry, stream: &mut TarStream<R>) -> Result<(), Problem> {
+    fn entry<R: Read>(
+        &mut self,
+        entry: &Entry,
+        stream: &mut TarStream<R>,
+        writers: &mut Writers<'_>,
+    ) -> Result<(), Problem> {
         self.budget.entry()?;
         let path = clean(&entry.name, Absolute::Strip)?;
         if matches!(entry.kind, Kind::CharDevice | Kind::BlockDevice) {
@@ -217,11 +237,11 @@ impl Import<'_, '_> {
         {
             return Err(Problem::Refused("it is a hard link to a directory".into()));
         }
-        let mut placed = self.make(&path, link.as_deref(), entry, stream)?;
+        let mut placed = self.make(&path, link.as_deref(), entry, stream, writers)?;
         if placed == Placed::Occupied {
             // Nothing of the data was read yet.
             self.replace(&path)?;
-            placed = self.make(&path, link.as_deref(), entry, stream)?;
+            placed = self.make(&path, link.as_deref(), entry, stream, writers)?;
         }
         if placed == Placed::Occupied {
             return Err(Problem::Refused("something else makes entries in the tree".into()));
@@ -314,14 +334,27 @@ impl Import<'_, '_> {
         link: Option<&[u8]>,
         entry: &Entry,
         stream: &mut TarStream<R>,
+        writers: &mut Writers<'_>,
     ) -> Result<Placed, Problem> {
         match (entry.kind, link) {
             (Kind::Symlink, _) => self.placer.symlink(path, entry),
             (Kind::HardLink, Some(link)) => self.placer.hard_link(path, link),
             (Kind::Fifo, _) => self.placer.fifo(path, entry),
             _ => {
-                let Self { placer, budget, .. } = self;
-                placer.file(path, entry, stream, budget, &mut (), None)
+                let Some(file) = self.placer.create(path, entry, &mut self.budget)? else {
+                    return Ok(Placed::Occupied);
+                };
+                let mut content = writers.begin(file, path);
+                loop {
+                    let part = stream.fill()?;
+                    if part.is_empty() {
+                        writers.end(content);
+                        return Ok(Placed::New);
+                    }
+                    writers.add(&mut content, part);
+                    let count = part.len();
+                    stream.consume(count);
+                }
             }
         }
     }

@@ -11,6 +11,8 @@ mod export;
 mod frames;
 mod header;
 mod import;
+mod unframe;
+mod writers;
 
 pub use export::{Devices, ExportOptions, Written, export};
 pub use frames::{Codec, Frames, compress};
