@@ -243,6 +243,7 @@ fn marks_and_compressors_of_strangers_mean_what_the_specification_says() {
         "old",
         "old/new",
         "real",
+        "real/r",
     ];
     let wanted: Vec<&str> =
         wanted.into_iter().filter(|path| path.contains(['o', 'l', 'k'])).collect();

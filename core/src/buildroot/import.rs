@@ -269,7 +269,9 @@ fn unpack_layer(
     scope: &Scope,
 ) -> Result<()> {
     let doing = || format!("cannot read {}", path.display());
-    scope.stage("import", format!("the layer {}", layer.digest), || {
+    let hint =
+        "get the image again, or write it again with the tool that made it; it may be damaged";
+    let unpacked = scope.stage("import", format!("the layer {}", layer.digest), || {
         let mut blob = layout.open_blob(layer.digest, layer.size)?;
         let feed = |writer| pour(&mut blob, Some(writer), scope, doing);
         let name = format!("the layer {} of {}", layer.digest, path.display());
@@ -278,6 +280,10 @@ fn unpack_layer(
             true => Ok(()),
             false => Err(layout.is_another(layer.digest, crate::image::Digest(found))),
         })
+    });
+    unpacked.map_err(|error| match error.kind() {
+        ErrorKind::Buildroot => error.or_hint(hint),
+        _ => error,
     })
 }
 

@@ -320,10 +320,11 @@ impl Import<'_, '_> {
 
     /// Remembers the time of a directory of a lower layer that this one changes without having it.
     fn keep_time(&mut self, directory: &[u8]) -> Result<(), Problem> {
-        if self.marks == Marks::Applied && !self.directories.contains_key(directory) {
-            if let Some(time) = self.placer.time_of(directory)? {
-                self.directories.insert(directory.to_vec(), (time, None));
-            }
+        if self.marks == Marks::Applied
+            && !self.directories.contains_key(directory)
+            && let Some(time) = self.placer.time_of(directory)?
+        {
+            self.directories.insert(directory.to_vec(), (time, None));
         }
         Ok(())
     }
