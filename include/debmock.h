@@ -343,7 +343,7 @@
 #define DEBMOCK_SCRUB_ALL 15
 
 /**
- * As the ending of the file says: .tar, or .tar.zst.
+ * As the ending of the file says: .tar, .tar.gz or .tar.zst; images are compressed with zstd.
  */
 #define DEBMOCK_COMPRESSION_BY_NAME 0
 
@@ -356,6 +356,37 @@
  * Compressed with zstd.
  */
 #define DEBMOCK_COMPRESSION_ZSTD 2
+
+/**
+ * Compressed with gzip.
+ */
+#define DEBMOCK_COMPRESSION_GZIP 3
+
+/**
+ * As the ending of the name says: .tar, .tar.gz and .tar.zst are archives, .oci and .oci.tar OCI
+ * images, and what ends in a slash is a directory.
+ */
+#define DEBMOCK_FORM_BY_NAME 0
+
+/**
+ * One tar archive of the whole root.
+ */
+#define DEBMOCK_FORM_TAR 1
+
+/**
+ * A directory with an OCI image layout.
+ */
+#define DEBMOCK_FORM_OCI 2
+
+/**
+ * A tar archive of an OCI image layout.
+ */
+#define DEBMOCK_FORM_OCI_ARCHIVE 3
+
+/**
+ * A directory with the root itself; for users everything in it is their own.
+ */
+#define DEBMOCK_FORM_DIRECTORY 4
 
 /**
  * Builds packages for one architecture.
@@ -588,7 +619,7 @@ typedef struct debmock_export_options {
    */
   uint64_t compression;
   /**
-   * The level of the compression, from 1 to 22; 0 for the usual one.
+   * The level of the compression, of zstd from 1 to 22, of gzip from 1 to 9; 0 for the usual one.
    */
   int64_t level;
   /**
@@ -596,6 +627,14 @@ typedef struct debmock_export_options {
    * the environment; if that is not set, times stay.
    */
   uint64_t source_date_epoch;
+  /**
+   * One of DEBMOCK_FORM_….
+   */
+  uint64_t form;
+  /**
+   * 1 for one layer in an image instead of one for each layer of the buildroot.
+   */
+  uint64_t flatten;
 } debmock_export_options;
 
 /**
@@ -1241,11 +1280,11 @@ int32_t debmock_scrub_start(const struct debmock_buildroot *root,
                             struct debmock_error **error);
 
 /**
- * Writes the root to a tar archive, which appears complete or not at all. The same root gives the
- * same bytes. options may be NULL.
+ * Writes the root to a tar archive, an OCI image or a directory, which appears complete or not at
+ * all. The same root gives the same bytes. options may be NULL.
  *
  * Fails with DEBMOCK_ERR_BUSY while a session of this buildroot is open, with DEBMOCK_ERR_USAGE
- * for a name whose ending says no compression.
+ * for a name whose ending does not say what is meant, and for a directory that exists.
  */
 int32_t debmock_export(const struct debmock_buildroot *root,
                        const char *file,
@@ -1263,11 +1302,13 @@ int32_t debmock_export_start(const struct debmock_buildroot *root,
                              struct debmock_error **error);
 
 /**
- * Makes a tar archive, plain or packed with gzip, xz or zstd, the base of the buildroot and drops
- * its changes.
+ * Makes the base of the buildroot of a tar archive (plain, or packed with gzip, xz or zstd), an OCI
+ * image layout (a directory or a tar archive of it) or a directory with a root in it, and drops its
+ * changes.
  *
  * Fails with DEBMOCK_ERR_BUSY while a session of this buildroot is open, with
- * DEBMOCK_ERR_BUILDROOT for an archive that is damaged or tries to leave the root.
+ * DEBMOCK_ERR_BUILDROOT for an archive or image that is damaged, is for another architecture or
+ * tries to leave the root.
  */
 int32_t debmock_import(const struct debmock_buildroot *root,
                        const char *file,

@@ -1,6 +1,7 @@
 //! What may stand on the command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use debmock::buildroot::Compression;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -151,14 +152,30 @@ pub enum Command {
         #[arg(required = true, num_args = 2.., value_names = ["SOURCE", "DESTINATION"])]
         paths: Vec<PathBuf>,
     },
-    /// Writes the root to a tar archive; the same root gives the same bytes
+    /// Writes the root to an archive, an OCI image or a directory; the same root gives the same bytes
     Export {
-        /// FILE.tar or FILE.tar.zst
+        /// What is made; without it the ending of TARGET says it
+        #[arg(long, value_name = "FORM")]
+        format: Option<ExportForm>,
+        /// How it is packed: none, gzip or zstd, with a level if you like (zstd:19)
+        #[arg(long, value_name = "METHOD", value_parser = compression)]
+        compression: Option<Compression>,
+        /// One layer in the image instead of one for each layer of the buildroot
+        #[arg(long)]
+        flatten: bool,
+        /// FILE.tar, FILE.tar.gz, FILE.tar.zst; NAME.oci, FILE.oci.tar; DIRECTORY/
+        #[arg(value_name = "TARGET")]
         file: PathBuf,
     },
-    /// Makes a tar archive the base of the buildroot
+    /// Makes an archive, an OCI image or a directory the base of the buildroot
     Import {
-        /// A tar archive, plain or packed with gzip, xz or zstd
+        /// Takes the layers of an image that debmock exported into the store instead, under the keys
+        /// that it says they have; only from somebody whom you would let build for you
+        #[arg(long)]
+        layers: bool,
+        /// A tar archive, plain or packed with gzip, xz or zstd; an OCI image layout, as a directory
+        /// or a tar archive of it; or a directory with a root in it
+        #[arg(value_name = "SOURCE")]
         file: PathBuf,
     },
     /// Keeps the root as it is now under a name
@@ -302,6 +319,26 @@ fn variable(text: &str) -> Result<(String, String), String> {
 pub enum ConfigAction {
     /// Prints every key with its value and where that comes from
     Show,
+}
+
+/// What an export makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportForm {
+    /// A tar archive of the whole root
+    Tar,
+    /// A directory with an OCI image layout
+    Oci,
+    /// A tar archive of an OCI image layout, as `podman load` takes it
+    OciArchive,
+    /// A directory with the root itself
+    Directory,
+}
+
+fn compression(text: &str) -> Result<Compression, String> {
+    text.parse().map_err(|error: debmock::Error| match error.hint() {
+        Some(hint) => format!("{}; {hint}", error.message()),
+        None => error.message().to_owned(),
+    })
 }
 
 /// What `scrub` removes.

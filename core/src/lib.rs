@@ -16,6 +16,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod host;
+mod image;
 pub mod operation;
 pub mod solve;
 pub mod state;

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::operation::{Operation, Watch, Work, started, watched};
 use crate::options::{self, Options};
 use crate::result::Outcome;
-use debmock::buildroot::{Compression, ExportOptions as CoreOptions, Scrub};
+use debmock::buildroot::{Compression, ExportOptions as CoreOptions, Form, Scrub};
 use debmock::{ErrorKind, Result};
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -22,12 +22,27 @@ pub const DEBMOCK_SCRUB_LISTS: u64 = 8;
 /// debmock_scrub removes all of these.
 pub const DEBMOCK_SCRUB_ALL: u64 = 15;
 
-/// As the ending of the file says: .tar, or .tar.zst.
+/// As the ending of the file says: .tar, .tar.gz or .tar.zst; images are compressed with zstd.
 pub const DEBMOCK_COMPRESSION_BY_NAME: u64 = 0;
 /// Not compressed.
 pub const DEBMOCK_COMPRESSION_NONE: u64 = 1;
 /// Compressed with zstd.
 pub const DEBMOCK_COMPRESSION_ZSTD: u64 = 2;
+
+/// Compressed with gzip.
+pub const DEBMOCK_COMPRESSION_GZIP: u64 = 3;
+
+/// As the ending of the name says: .tar, .tar.gz and .tar.zst are archives, .oci and .oci.tar OCI
+/// images, and what ends in a slash is a directory.
+pub const DEBMOCK_FORM_BY_NAME: u64 = 0;
+/// One tar archive of the whole root.
+pub const DEBMOCK_FORM_TAR: u64 = 1;
+/// A directory with an OCI image layout.
+pub const DEBMOCK_FORM_OCI: u64 = 2;
+/// A tar archive of an OCI image layout.
+pub const DEBMOCK_FORM_OCI_ARCHIVE: u64 = 3;
+/// A directory with the root itself; for users everything in it is their own.
+pub const DEBMOCK_FORM_DIRECTORY: u64 = 4;
 
 /// How to export. Everything may be zero.
 #[derive(Debug, Clone, Copy)]
@@ -37,11 +52,15 @@ pub struct ExportOptions {
     pub size: usize,
     /// One of DEBMOCK_COMPRESSION_….
     pub compression: u64,
-    /// The level of the compression, from 1 to 22; 0 for the usual one.
+    /// The level of the compression, of zstd from 1 to 22, of gzip from 1 to 9; 0 for the usual one.
     pub level: i64,
     /// Later modification times become this one: seconds since 1970. 0 for SOURCE_DATE_EPOCH of
     /// the environment; if that is not set, times stay.
     pub source_date_epoch: u64,
+    /// One of DEBMOCK_FORM_….
+    pub form: u64,
+    /// 1 for one layer in an image instead of one for each layer of the buildroot.
+    pub flatten: u64,
 }
 
 // SAFETY: integers.
@@ -91,14 +110,30 @@ unsafe fn export(
         let root = Arc::clone(&border::handle(root, "root")?.root);
         (root, border::path(file, "file")?, options::read(options, "options")?)
     };
-    let mut options = match given.compression {
-        DEBMOCK_COMPRESSION_BY_NAME => CoreOptions::for_file(&file)?,
-        DEBMOCK_COMPRESSION_NONE => CoreOptions::for_file("x.tar".as_ref())?,
-        DEBMOCK_COMPRESSION_ZSTD => CoreOptions::for_file("x.tar.zst".as_ref())?,
-        other => {
-            let message = format!("this version of debmock does not know compression {other}");
-            return Err(debmock::Error::new(ErrorKind::Usage, message));
-        }
+    let unknown = |what: &str, number: u64| {
+        let message = format!("this version of debmock does not know {what} {number}");
+        debmock::Error::new(ErrorKind::Usage, message)
+    };
+    let form = match given.form {
+        DEBMOCK_FORM_BY_NAME => None,
+        DEBMOCK_FORM_TAR => Some(Form::Tar),
+        DEBMOCK_FORM_OCI => Some(Form::Oci),
+        DEBMOCK_FORM_OCI_ARCHIVE => Some(Form::OciArchive),
+        DEBMOCK_FORM_DIRECTORY => Some(Form::Directory),
+        other => return Err(unknown("form", other)),
+    };
+    let compression = match given.compression {
+        DEBMOCK_COMPRESSION_BY_NAME => None,
+        DEBMOCK_COMPRESSION_NONE => Some(Compression::None),
+        DEBMOCK_COMPRESSION_ZSTD => Some("zstd".parse()?),
+        DEBMOCK_COMPRESSION_GZIP => Some("gzip".parse()?),
+        other => return Err(unknown("compression", other)),
+    };
+    let mut options = CoreOptions::choose(&file, form, compression)?;
+    options.flatten = match given.flatten {
+        0 => false,
+        1 => true,
+        other => return Err(unknown("flatten", other)),
     };
     if given.source_date_epoch != 0 {
         options.source_date_epoch = Some(given.source_date_epoch);
@@ -107,6 +142,9 @@ unsafe fn export(
         match (options.compression, i32::try_from(given.level)) {
             (Compression::Zstd(_), Ok(level @ 1..=22)) => {
                 options.compression = Compression::Zstd(level);
+            }
+            (Compression::Gzip(_), Ok(level @ 1..=9)) => {
+                options.compression = Compression::Gzip(level as u32);
             }
             _ => {
                 let message = format!("there is no level {} of that compression", given.level);
@@ -202,11 +240,11 @@ pub unsafe extern "C" fn debmock_scrub_start(
     border!(error, { started(scrub(root, what)?, operation) })
 }
 
-/// Writes the root to a tar archive, which appears complete or not at all. The same root gives the
-/// same bytes. options may be NULL.
+/// Writes the root to a tar archive, an OCI image or a directory, which appears complete or not at
+/// all. The same root gives the same bytes. options may be NULL.
 ///
 /// Fails with DEBMOCK_ERR_BUSY while a session of this buildroot is open, with DEBMOCK_ERR_USAGE
-/// for a name whose ending says no compression.
+/// for a name whose ending does not say what is meant, and for a directory that exists.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn debmock_export(
     root: *const Buildroot,
@@ -230,11 +268,13 @@ pub unsafe extern "C" fn debmock_export_start(
     border!(error, { started(export(root, file, options)?, operation) })
 }
 
-/// Makes a tar archive, plain or packed with gzip, xz or zstd, the base of the buildroot and drops
-/// its changes.
+/// Makes the base of the buildroot of a tar archive (plain, or packed with gzip, xz or zstd), an OCI
+/// image layout (a directory or a tar archive of it) or a directory with a root in it, and drops its
+/// changes.
 ///
 /// Fails with DEBMOCK_ERR_BUSY while a session of this buildroot is open, with
-/// DEBMOCK_ERR_BUILDROOT for an archive that is damaged or tries to leave the root.
+/// DEBMOCK_ERR_BUILDROOT for an archive or image that is damaged, is for another architecture or
+/// tries to leave the root.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn debmock_import(
     root: *const Buildroot,

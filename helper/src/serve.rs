@@ -20,6 +20,7 @@ use crate::sys::lock::{self, Sharing};
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 use crate::sys::process::{self, Child, Fork};
 use crate::sys::socket;
+use crate::work;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -68,6 +69,11 @@ pub fn run() -> i32 {
     helper.serve();
     helper.end();
     0
+}
+
+/// The directory of a path of the store.
+fn above(path: &str) -> &str {
+    path.rsplit_once('/').map_or(".", |(folder, _)| folder)
 }
 
 fn complain(words: &str) {
@@ -332,6 +338,19 @@ impl Helper {
                 };
                 let _ = socket::send(replies.as_fd(), &encode(&reply)?, &sockets);
                 Ok(false)
+            }
+            Request::Pack { place, pack } => {
+                let Some(output) = descriptors.pop() else {
+                    return Err(Failure::request("a tree needs somewhere to be written to"));
+                };
+                self.work(replies, None, move |helper, _| {
+                    let entered = helper.entered()?;
+                    let home = Place { area: place.area, path: above(&place.path).into() };
+                    let home = store::open_directory(entered, &home)?;
+                    store::check_boot(&home, &place.path)?;
+                    let tree = store::open_directory(entered, &place)?;
+                    work::pack(tree.as_fd(), pack, output)
+                })
             }
             Request::Attach { session, source, target } => {
                 self.attach(session, &source, target, replies)?;

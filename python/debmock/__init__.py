@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from . import _calls
 from ._buildroot import Buildroot
-from ._choice import Choice, CleanupAfter, Compression, Scrub, Status
+from ._choice import Choice, CleanupAfter, Compression, ExportForm, Scrub, Status
 from ._config import Config, ConfigWarning, Setting
 from ._error import (
     ArchiveError,
@@ -121,6 +121,7 @@ __all__ = [
     "ErrorKind",
     "Event",
     "ExecError",
+    "ExportForm",
     "File",
     "ForkedError",
     "HelperError",

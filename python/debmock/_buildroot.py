@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from ._choice import Compression, Scrub
+    from ._choice import Compression, ExportForm, Scrub
     from ._log import OnEvent
     from ._native import CancelToken
     from ._options import BuildOptions, StrPath
@@ -322,21 +322,26 @@ class Buildroot(Work):
         compression: Compression | str | None = None,
         level: int | None = None,
         source_date_epoch: int | None = None,
+        form: ExportForm | str | None = None,
+        flatten: bool = False,
         on_event: OnEvent | None = None,
         cancel: CancelToken | None = None,
     ) -> None:
-        """Writes the root to a tar archive, which appears complete or not at all. The same root
-        gives the same bytes.
+        """Writes the root to a tar archive, an OCI image or a directory, which appears complete or
+        not at all. The same root gives the same bytes.
 
-        Without a :class:`Compression` the ending of the file says which: ``.tar`` or ``.tar.zst``.
-        ``level`` is that of zstd, from 1 to 22. Later modification times become
+        Without a :class:`ExportForm` and a :class:`Compression` the ending of the name says which:
+        ``.tar``, ``.tar.gz`` and ``.tar.zst`` are archives, ``.oci`` and ``.oci.tar`` images, and
+        what ends in a slash is a directory. ``level`` is that of zstd, from 1 to 22, or of gzip,
+        from 1 to 9. An image has a layer for each layer of the buildroot, or one with ``flatten``.
+        In a directory everything belongs to the caller, unless that is root. Later modification times become
         ``source_date_epoch`` (seconds since 1970), or SOURCE_DATE_EPOCH of the environment; with
         neither, times stay.
 
         Raises :class:`BusyError` while a session of this buildroot is open, :class:`UsageError`
-        for an ending that says no compression.
+        for an ending that does not say what is meant, and for a directory that exists.
         """
-        call = self._calls.export(file, compression, level, source_date_epoch)
+        call = self._calls.export(file, compression, level, source_date_epoch, form, flatten)
         call.wait(on_event, cancel)
 
     def start_export(
@@ -346,10 +351,13 @@ class Buildroot(Work):
         compression: Compression | str | None = None,
         level: int | None = None,
         source_date_epoch: int | None = None,
+        form: ExportForm | str | None = None,
+        flatten: bool = False,
         cancel: CancelToken | None = None,
     ) -> Operation[None]:
         """Starts :meth:`export`."""
-        return Operation(self._calls.export(file, compression, level, source_date_epoch), cancel)
+        call = self._calls.export(file, compression, level, source_date_epoch, form, flatten)
+        return Operation(call, cancel)
 
     def import_(
         self,
@@ -358,11 +366,13 @@ class Buildroot(Work):
         on_event: OnEvent | None = None,
         cancel: CancelToken | None = None,
     ) -> None:
-        """Makes a tar archive, plain or packed with gzip, xz or zstd, the base of the buildroot
-        and drops its changes.
+        """Makes the base of the buildroot of a tar archive (plain, or packed with gzip, xz or
+        zstd), an OCI image layout (a directory or a tar archive of it) or a directory with a root
+        in it, and drops its changes.
 
         Raises :class:`BusyError` while a session of this buildroot is open,
-        :class:`BuildrootError` for an archive that is damaged or tries to leave the root.
+        :class:`BuildrootError` for an archive or image that is damaged, is for another
+        architecture or tries to leave the root.
         """
         self._calls.import_(file).wait(on_event, cancel)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from ._choice import Compression, Scrub
+    from ._choice import Compression, ExportForm, Scrub
     from ._config import Config
     from ._log import Delivery
     from ._options import Argv, BuildOptions, RunOptions, StrPath
@@ -57,10 +57,12 @@ class BuildrootCalls:
         compression: Compression | str | None,
         level: int | None,
         source_date_epoch: int | None,
+        form: ExportForm | str | None,
+        flatten: bool,
     ) -> Call[None]:
         return Call(
             lambda cancel: self.native.start_export(
-                file, word(compression), level, source_date_epoch, cancel
+                file, word(compression), level, source_date_epoch, word(form), flatten, cancel
             ),
             _nothing,
         )

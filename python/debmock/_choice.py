@@ -31,7 +31,21 @@ class Compression(Choice):
     """How an archive of a root is packed."""
 
     NONE = "none"
+    GZIP = "gzip"
     ZSTD = "zstd"
+
+
+class ExportForm(Choice):
+    """What an export makes."""
+
+    #: One archive of the whole root.
+    TAR = "tar"
+    #: A directory with an OCI image layout.
+    OCI = "oci"
+    #: A tar archive of an OCI image layout, as ``podman load`` takes it.
+    OCI_ARCHIVE = "oci-archive"
+    #: The root itself; for users everything in it is their own.
+    DIRECTORY = "directory"
 
 
 class CleanupAfter(Choice):

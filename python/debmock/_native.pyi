@@ -96,6 +96,8 @@ class Buildroot:
         compression: str | None = None,
         level: int | None = None,
         source_date_epoch: int | None = None,
+        form: str | None = None,
+        flatten: bool = False,
         cancel: CancelToken | None = None,
     ) -> Operation: ...
     def start_import(

@@ -8,7 +8,9 @@ use crate::helper;
 use crate::operation::{Operation, Outcome, start};
 use crate::rebuild::RebuildOptions;
 use debmock::apt::Plan;
-use debmock::buildroot::{Access, BuildrootOptions, Compression, ExportOptions, Scrub, Snapshot};
+use debmock::buildroot::{
+    Access, BuildrootOptions, Compression, ExportOptions, Form, Scrub, Snapshot,
+};
 use debmock::operation::Scope;
 use debmock::store::Places;
 use pyo3::prelude::*;
@@ -170,7 +172,8 @@ impl Buildroot {
         self.start(py, cancel, move |root, scope| root.scrub(&parts, scope).map(|()| Outcome::NONE))
     }
 
-    #[pyo3(signature = (file, compression=None, level=None, source_date_epoch=None, cancel=None))]
+    #[pyo3(signature = (file, compression=None, level=None, source_date_epoch=None, form=None, flatten=false, cancel=None))]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the method in Python")]
     fn start_export(
         &self,
         py: Python<'_>,
@@ -178,19 +181,23 @@ impl Buildroot {
         compression: Option<&str>,
         level: Option<i32>,
         source_date_epoch: Option<u64>,
+        form: Option<&str>,
+        flatten: bool,
         cancel: Option<&Bound<'_, CancelToken>>,
     ) -> PyResult<Operation> {
-        let named = match compression {
-            None => file.clone(),
-            Some("none") => "x.tar".into(),
-            Some("zstd") => "x.tar.zst".into(),
-            Some(other) => return Err(usage(py, format!("there is no compression {other:?}"))),
-        };
-        let mut options = ExportOptions::for_file(&named).map_err(|error| raise(py, &error))?;
+        let fail = |error| raise(py, &error);
+        let form: Option<Form> = form.map(str::parse).transpose().map_err(fail)?;
+        let compression: Option<Compression> =
+            compression.map(str::parse).transpose().map_err(fail)?;
+        let mut options = ExportOptions::choose(&file, form, compression).map_err(fail)?;
         options.source_date_epoch = source_date_epoch.or(options.source_date_epoch);
+        options.flatten = flatten;
         if let Some(level) = level {
             match (options.compression, level) {
                 (Compression::Zstd(_), 1..=22) => options.compression = Compression::Zstd(level),
+                (Compression::Gzip(_), 1..=9) => {
+                    options.compression = Compression::Gzip(level as u32);
+                }
                 _ => {
                     return Err(usage(
                         py,

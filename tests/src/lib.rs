@@ -17,6 +17,7 @@ pub mod apt;
 pub mod archive;
 pub mod area;
 pub mod compression;
+pub mod copies;
 pub mod deb;
 pub mod drive;
 pub mod dsc;

@@ -146,6 +146,11 @@ impl Manifest {
         self.entries.get(path)
     }
 
+    /// All paths, sorted.
+    pub fn paths(&self) -> Vec<&str> {
+        self.entries.keys().map(String::as_str).collect()
+    }
+
     /// The number of paths.
     pub fn len(&self) -> usize {
         self.entries.len()

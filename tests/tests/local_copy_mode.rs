@@ -1,70 +1,17 @@
 //! Roots that are copies of their base, because overlays cannot be mounted.
 
+use debmock_tests::area::Area;
+use debmock_tests::copies::WithoutOverlays;
 use debmock_tests::drive::{self, Drive};
 use debmock_tests::user::User;
-use debmock_tests::{machine, or_skip};
+use debmock_tests::{machine, or_skip, oracle};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// A mount namespace in which the state of a drive lies on an overlay, which cannot be the upper of
-/// another one.
-struct WithoutOverlays {
-    holder: std::process::Child,
-}
-
-impl WithoutOverlays {
-    fn of(drive: &Drive) -> Self {
-        let lower = drive.area().path().join("lower");
-        let memory = drive.area().path().join("memory");
-        for folder in [&lower, &memory] {
-            fs::create_dir(folder).unwrap();
-        }
-        let mut command = Command::new("unshare");
-        command
-            .args(["--mount", "--propagation", "private", "sh", "-ec"])
-            .arg("mount -t tmpfs none \"$1\"; mkdir \"$1/u\" \"$1/w\"; mount -t overlay -o lowerdir=\"$0\",upperdir=\"$1/u\",workdir=\"$1/w\" none \"$2\"; echo ready; exec cat")
-            .arg(&lower)
-            .arg(&memory)
-            .arg(drive.area().state())
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped());
-        let mut holder = command.spawn().unwrap();
-        let mut line = String::new();
-        let mut output = std::io::BufReader::new(holder.stdout.take().unwrap());
-        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        WithoutOverlays { holder }
-    }
-
-    /// These steps, in there.
-    fn start(&self, drive: &Drive, steps: &[&str]) -> drive::Running {
-        let inner = drive.command(steps);
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()))
-            .arg(inner.get_program())
-            .args(inner.get_args())
-            .current_dir("/")
-            .env_clear()
-            .env("SOURCE_DATE_EPOCH", EPOCH);
-        for (name, value) in inner.get_envs() {
-            command.env(name, value.unwrap_or_default());
-        }
-        drive::start(command)
-    }
-}
-
 /// When the roots of the tests below were changed, as their archives say.
 const EPOCH: &str = "4000000000";
-
-impl Drop for WithoutOverlays {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
-}
 
 #[test]
 fn where_overlays_cannot_be_mounted_the_root_is_copied() {
@@ -91,7 +38,7 @@ fn where_overlays_cannot_be_mounted_the_root_is_copied() {
             "close",
             "scrub",
         ];
-        let said = without.start(&drive, &steps).finish().succeeded();
+        let said = without.start(&drive, &steps, EPOCH).finish().succeeded();
         let warnings = said.of("warning");
         assert!(warnings[0].contains("copied"), "{mode}: {:#?}", said.lines);
         assert_eq!(said.out(), "debmock\ncopied\nkept\ntiny", "{mode}: {:#?}", said.lines);
@@ -158,7 +105,7 @@ fn a_copied_root_is_exported_like_one_with_an_overlay() {
         let mut archives = Vec::new();
         for kind in ["overlay", "copy"] {
             let run = |steps: &[&str]| match kind {
-                "copy" => without.start(&drive, steps),
+                "copy" => without.start(&drive, steps, EPOCH),
                 _ => {
                     let mut command = drive.command(steps);
                     command.env("SOURCE_DATE_EPOCH", EPOCH);
@@ -196,4 +143,143 @@ fn a_copied_root_is_exported_like_one_with_an_overlay() {
         }
         assert_eq!(said[..scripts.len()], said[scripts.len()..]);
     }
+}
+
+#[test]
+fn snapshots_of_a_copied_root_are_those_of_one_with_an_overlay() {
+    or_skip!(machine::need_root());
+    let tar = or_skip!(drive::root_tar());
+    let root = tar.to_string_lossy();
+    for mode in ["userns", "simple"] {
+        let drive = or_skip!(Drive::new(User::current(), mode));
+        let work = drive.area().work();
+        let without = WithoutOverlays::of(&drive);
+        let mut all = Vec::new();
+        for kind in ["overlay", "copy"] {
+            let file = |number: u32| work.join(format!("{kind}.{number}.tar"));
+            let names: Vec<String> =
+                (0..7).map(|number| file(number).to_string_lossy().into_owned()).collect();
+            let first = "mkdir -p /srv/a/b /srv/gone; echo one > /srv/a/one; ln /srv/a/one /srv/two; rm -r /var/lib/tiny";
+            let second = "rm -r /srv/a /srv/gone; mkdir /srv/a; echo file > /srv/gone; ln -s two /srv/three; chown 5:6 /srv/two; chmod 4711 /srv/two";
+            let third = "rm -r /srv; echo lost > /lost";
+            let steps = [
+                "import",
+                &root,
+                "export",
+                &names[0],
+                "run",
+                "root",
+                first,
+                "snapshot",
+                "first",
+                "export",
+                &names[1],
+                "run",
+                "root",
+                second,
+                "export",
+                &names[2],
+                "snapshot",
+                "second",
+                "run",
+                "root",
+                third,
+                "export",
+                &names[3],
+                "rollback",
+                "first",
+                "export",
+                &names[4],
+                "rollback",
+                "second",
+                "remove-snapshot",
+                "first",
+                "clean",
+                "export",
+                &names[5],
+                "rollback",
+                "second",
+                "export",
+                &names[6],
+                "remove-snapshot",
+                "second",
+            ];
+            // All times are one: two roots are never changed at the same moment.
+            let running = match kind {
+                "copy" => without.start(&drive, &steps, "1"),
+                _ => {
+                    let mut command = drive.command(&steps);
+                    command.env("SOURCE_DATE_EPOCH", "1");
+                    drive::start(command)
+                }
+            };
+            let said = running.finish().succeeded();
+            let copied = said.of("warning").iter().any(|warning| warning.contains("copied"));
+            assert_eq!(copied, kind == "copy", "{:#?}", said.lines);
+            let archives: Vec<Vec<u8>> = names.iter().map(|name| fs::read(name).unwrap()).collect();
+            assert!(archives[0] != archives[1] && archives[1] != archives[2], "{mode} {kind}");
+            assert!(archives[4] == archives[1], "{mode} {kind}: rolled back to the first");
+            assert!(archives[5] == archives[0], "{mode} {kind}: clean");
+            assert!(archives[6] == archives[2], "{mode} {kind}: rolled back to the second");
+            all.push(archives);
+        }
+        for (number, (overlay, copy)) in all[0].iter().zip(&all[1]).enumerate() {
+            assert!(overlay == copy, "{mode}: archive {number} is another one");
+        }
+    }
+}
+
+#[test]
+fn a_copy_shares_its_blocks_where_the_file_system_can() {
+    or_skip!(machine::need_root());
+    for (kind, package) in [("btrfs", "btrfs-progs"), ("xfs", "xfsprogs")] {
+        or_skip!(oracle::need_from(&format!("mkfs.{kind}"), package));
+        if !Path::new("/dev/loop-control").exists() || !knows(kind) {
+            let why = format!("this machine mounts no {kind} from a file");
+            machine::report_skip(&machine::test_name(), &machine::Skip(why));
+            continue;
+        }
+        let area = Area::new();
+        let (image, top) = (area.path().join("image"), area.path().join("top"));
+        fs::File::create(&image).unwrap().set_len(512 << 20).unwrap();
+        fs::create_dir(&top).unwrap();
+        machine::run(Command::new(format!("mkfs.{kind}")).arg("-q").arg(&image));
+        // The mount lives and dies with a thread that has a namespace of its own.
+        std::thread::scope(|threads| {
+            let looked = threads.spawn(|| {
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+                machine::run(Command::new("mount").args(["--make-rprivate", "/"]));
+                machine::run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&top));
+                let tree = top.join("tree");
+                fs::create_dir(&tree).unwrap();
+                let content: Vec<u8> = (0..96_u32 << 18)
+                    .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
+                    .collect();
+                fs::write(tree.join("large"), &content).unwrap();
+                let open = |path: &Path| std::os::fd::OwnedFd::from(fs::File::open(path).unwrap());
+                let free = || {
+                    rustix::fs::syncfs(open(&top)).unwrap();
+                    let disk = rustix::fs::fstatvfs(open(&top)).unwrap();
+                    disk.f_bfree * disk.f_bsize
+                };
+                let before = free();
+                debmock_helper::store::copy_tree(&open(&tree), &open(&top), "copy").unwrap();
+                let taken = before.saturating_sub(free());
+                assert!(taken < content.len() as u64 / 4, "{kind}: {taken} bytes were copied");
+                assert!(fs::read(top.join("copy/large")).unwrap() == content);
+                // A change of one is none of the other.
+                fs::write(tree.join("large"), "changed").unwrap();
+                assert!(fs::read(top.join("copy/large")).unwrap() == content);
+                machine::run(Command::new("umount").arg(&top));
+            });
+            looked.join().unwrap();
+        });
+    }
+}
+
+/// Whether this kernel knows a file system; it may have to load it first.
+fn knows(kind: &str) -> bool {
+    let _ = Command::new("modprobe").args(["-q", kind]).status();
+    let all = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    all.lines().any(|line| line.trim() == kind)
 }

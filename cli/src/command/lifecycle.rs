@@ -1,8 +1,8 @@
 //! Making, emptying and removing buildroots; archives and files of them.
 
 use crate::Call;
-use crate::arguments::ScrubWhat;
-use debmock::buildroot::{Access, ExportOptions, Scrub};
+use crate::arguments::{ExportForm, ScrubWhat};
+use debmock::buildroot::{Access, Compression, ExportOptions, Form, Scrub};
 use debmock::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
@@ -35,8 +35,20 @@ pub fn scrub(call: &mut Call<'_>, what: &[ScrubWhat]) -> Result<u8> {
     Ok(0)
 }
 
-pub fn export(call: &mut Call<'_>, file: &Path) -> Result<u8> {
-    let options = ExportOptions::for_file(file)?;
+pub fn export(
+    call: &mut Call<'_>,
+    file: &Path,
+    form: Option<ExportForm>,
+    compression: Option<Compression>,
+    flatten: bool,
+) -> Result<u8> {
+    let form = form.map(|form| match form {
+        ExportForm::Tar => Form::Tar,
+        ExportForm::Oci => Form::Oci,
+        ExportForm::OciArchive => Form::OciArchive,
+        ExportForm::Directory => Form::Directory,
+    });
+    let options = ExportOptions { flatten, ..ExportOptions::choose(file, form, compression)? };
     let root = call.buildroot()?;
     call.watch(|scope| root.export(file, &options, scope))?;
     call.screen.say(&format!("{} holds the buildroot {}", file.display(), root.name()));
@@ -47,6 +59,15 @@ pub fn import(call: &mut Call<'_>, file: &Path) -> Result<u8> {
     let root = call.buildroot()?;
     call.watch(|scope| root.import(file, scope))?;
     call.screen.say(&format!("the buildroot {} stands on {}", root.name(), file.display()));
+    Ok(0)
+}
+
+pub fn import_layers(call: &mut Call<'_>, file: &Path) -> Result<u8> {
+    let root = call.buildroot()?;
+    let keys = call.watch(|scope| root.import_layers(file, scope))?;
+    for key in keys {
+        call.screen.say(&format!("the store has the layer {key}"));
+    }
     Ok(0)
 }
 

@@ -18,8 +18,11 @@ pub fn carry_out(command: Command, call: &mut Call<'_>) -> Result<u8> {
         Command::Init => lifecycle::init(call),
         Command::Clean => lifecycle::clean(call),
         Command::Scrub { what } => lifecycle::scrub(call, &what),
-        Command::Export { file } => lifecycle::export(call, &file),
-        Command::Import { file } => lifecycle::import(call, &file),
+        Command::Export { file, format, compression, flatten } => {
+            lifecycle::export(call, &file, format, compression, flatten)
+        }
+        Command::Import { file, layers: false } => lifecycle::import(call, &file),
+        Command::Import { file, layers: true } => lifecycle::import_layers(call, &file),
         Command::Shell { enter, words } => enter::shell(call, &enter, &words),
         Command::Chroot { enter, shell_word, words } => {
             enter::chroot(call, &enter, shell_word, &words)

@@ -5,12 +5,14 @@
 //! one holds its lock, which dies with its holder. Where overlays cannot be mounted the buildroot
 //! is a copy of its base.
 
-mod archive;
 pub(crate) mod aside;
 mod asked;
 mod base;
+mod export;
 mod files;
 mod furnish;
+mod image;
+mod import;
 mod limit;
 mod list;
 mod opened;
@@ -21,10 +23,11 @@ mod snapshot;
 mod stdio;
 mod transfer;
 
-pub use archive::{Compression, ExportOptions};
 pub use asked::{Asked, Content};
 pub use base::{Base, BaseOrigin, Lower, Storage};
+pub use export::{Compression, ExportOptions, Form};
 pub(crate) use files::{POLICY as POLICY_FILE, policy};
+pub(crate) use import::open_regular;
 pub use list::{ListedBuildroot, ListedLayer, Listing};
 pub use remove::Scrub;
 pub use session::{Attached, Exit, Process, Run, Session, SessionOptions};

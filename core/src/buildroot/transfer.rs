@@ -8,10 +8,9 @@ use super::Session;
 use super::aside::{self, Aside};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
-use debmock_helper::pack::{self, Ownership};
-use debmock_helper::protocol::{Job, bytes};
+use debmock_helper::pack::{self, Devices, ImportOptions, Marks, Ownership};
+use debmock_helper::protocol::{Job, Pack, bytes};
 use debmock_helper::sparse;
-use debmock_helper::unpack::Limits;
 use debmock_helper::work;
 use rustix::fs::FileType;
 use std::fs::{self, File};
@@ -62,11 +61,11 @@ impl Session {
         let (reader, writer) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
         let reader = OwnedFd::from(reader);
         let name = host.display().to_string();
-        let job = Job::Import { path: bytes(&target), name, ours: true };
+        let (ownership, marks) = (Ownership::Ours, Marks::Files);
+        let job = Job::Import { path: bytes(&target), name, ownership, marks, digest: None };
         std::thread::scope(|threads| {
             let packed = threads.spawn(|| {
-                let options =
-                    pack::ExportOptions { source_date_epoch: i64::MAX, root: false, exclude };
+                let options = pack::ExportOptions { exclude, ..pack::ExportOptions::default() };
                 pack::export(tree.as_fd(), writer, options)
             });
             let imported = self.work(job, &[reader.as_fd()], scope);
@@ -153,12 +152,14 @@ impl Session {
         let directory = File::open(tree).doing(|| format!("cannot open {}", tree.display()))?;
         let (reader, writer) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
         let writer = OwnedFd::from(writer);
-        let job =
-            Job::Export { path: bytes(inside), epoch: i64::MAX, root: false, compression: None };
+        let (epoch, devices) = (i64::MAX, Devices::AsFound);
+        let pack = Pack { epoch, devices, layer: false, compression: None };
+        let job = Job::Export { path: bytes(inside), pack };
         std::thread::scope(|threads| {
             let unpacked = threads.spawn(|| {
-                let (ours, limits) = (Ownership::Ours, Limits::for_root());
-                pack::import(directory.as_fd(), reader, inside, ours, limits)
+                let options =
+                    ImportOptions { ownership: Ownership::Ours, ..ImportOptions::default() };
+                pack::import(directory.as_fd(), reader, inside, options)
             });
             let channel = self.job(job, &[writer.as_fd()]);
             drop(writer);

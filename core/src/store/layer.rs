@@ -29,6 +29,17 @@ impl LayerKey {
         LayerKey(format!("{kind}-{}", hex(&hash.finalize()[..16])))
     }
 
+    /// A key that somebody else's store had; nothing if it cannot be one. Whether what they give
+    /// is what the key stands for, nobody can tell.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (kind, digits) = text.rsplit_once('-')?;
+        let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let fine = ["base", "packages", "import"].contains(&kind)
+            && digits.len() == 32
+            && digits.bytes().all(hexadecimal);
+        fine.then(|| LayerKey(text.to_owned()))
+    }
+
     /// The key as text: the layer's name in the store.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -4,14 +4,15 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::event::{Unit, What};
 use crate::operation::Scope;
 use debmock_helper::protocol::{
-    Area, Bytes, Channel, Enter, FailureKind, Helper, IdMap, Lock, Mode, Place, Program, Reply,
-    Request, StoreCall, bytes, unexpected,
+    Area, Bytes, Channel, Enter, FailureKind, Helper, IdMap, Lock, Mode, Pack, Place, Program,
+    Reply, Request, StoreCall, bytes, unexpected,
 };
 use debmock_helper::store::LOCKS;
 use debmock_helper::unpack::hex;
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;
 use std::fs;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -218,6 +219,11 @@ impl Zone {
         let channel = self.call(StoreCall::Copy { from, to })?;
         wait(&channel, scope)?;
         Ok(())
+    }
+
+    /// Writes a tree as a tar stream to `output`; the last reply is the newest time in it.
+    pub(crate) fn pack(&self, place: Place, pack: Pack, output: BorrowedFd<'_>) -> Result<Channel> {
+        Ok(self.helper.request(&Request::Pack { place, pack }, &[output])?)
     }
 
     /// Bytes on disk below a place.

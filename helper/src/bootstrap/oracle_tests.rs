@@ -10,7 +10,7 @@ use tar::EntryType;
 
 use super::{Bootstrap, Plan, PlannedPackage};
 use crate::dpkgdb::{Identity, State, installed};
-use crate::pack::{ExportOptions, export};
+use crate::pack::{Devices, ExportOptions, export};
 use crate::unpack::Arrival;
 use crate::unpack::fixture::{NEVER, Site, Tar, deb};
 
@@ -96,7 +96,12 @@ fn packages() -> Vec<Package> {
 fn bytes(root: &Path, exclude: &[&str]) -> Vec<u8> {
     let root = fs::File::open(root).unwrap();
     let mut bytes = Vec::new();
-    let options = ExportOptions { source_date_epoch: 0, root: true, exclude };
+    let options = ExportOptions {
+        source_date_epoch: 0,
+        devices: Devices::Synthesised,
+        exclude,
+        ..ExportOptions::default()
+    };
     export(root.as_fd(), &mut bytes, options).unwrap();
     bytes
 }

@@ -11,7 +11,9 @@ use super::Error;
 use super::header::{
     BLOCK, BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, Entry, FIFO, FILE, HARD_LINK, SYMLINK, Xattr,
 };
+use super::{OPAQUE, WHITEOUT};
 use crate::unpack::escaped;
+use serde::{Deserialize, Serialize};
 
 /// Archives end at a multiple of this, as GNU tar's do.
 const RECORD: u64 = 20 * BLOCK as u64;
@@ -23,11 +25,49 @@ const MAX_DEPTH: usize = 512;
 pub struct ExportOptions<'a> {
     /// Later modification times become this one, in seconds since 1970.
     pub source_date_epoch: i64,
-    /// Whether the tree is a root: then its `dev` is left out and the nodes that every root has
-    /// there stand in the archive instead.
-    pub root: bool,
+    /// What becomes of the tree's `dev`.
+    pub devices: Devices,
+    /// Whether the tree is one of several that lie above each other, whose marks for what it hides
+    /// of those below are written in the form of OCI images (image specification, “Whiteouts”).
+    pub layer: bool,
+    /// What belongs to this user and what belongs to this group is written as root's: the tree is
+    /// somebody's own who cannot give files away.
+    pub mine: Option<(u32, u32)>,
     /// Paths (without `./`) that are left out, with all below.
     pub exclude: &'a [&'a str],
+}
+
+impl Default for ExportOptions<'_> {
+    /// A tree as it is, with its times.
+    fn default() -> Self {
+        ExportOptions {
+            source_date_epoch: i64::MAX,
+            devices: Devices::AsFound,
+            layer: false,
+            mine: None,
+            exclude: &[],
+        }
+    }
+}
+
+/// What becomes of a tree's `dev`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Devices {
+    /// It is a directory like others.
+    AsFound,
+    /// It is that of a root: the nodes that every root has there take its place.
+    Synthesised,
+    /// It is that of a root for somebody who mounts one of their own: its directory is empty.
+    Empty,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes of the stream.
+    pub bytes: u64,
+    /// The newest modification time in it, in seconds since 1970; not before.
+    pub newest: u64,
 }
 
 /// Name, type, mode, target of a link, numbers of a device.
@@ -55,7 +95,7 @@ const DEVICES: [Node; 15] = [
 
 /// Writes the tree below `root` to `output`: the synthesised `./dev`, then everything else
 /// by sorted names, hard links under the first of their names. Sockets are left out, as by
-/// tar; so is what is mounted in the tree. Returns the number of bytes.
+/// tar; so is what is mounted in the tree.
 ///
 /// # Errors
 /// The tree cannot be read or changes meanwhile, is nested too deep, or `output` fails.
@@ -63,16 +103,17 @@ pub fn export(
     root: BorrowedFd<'_>,
     output: impl Write,
     options: ExportOptions<'_>,
-) -> Result<u64, Error> {
+) -> Result<Written, Error> {
     let mut exporter = Exporter {
         output: BufWriter::with_capacity(256 << 10, output),
         written: 0,
+        newest: 0,
         options,
         device: 0,
         linked: HashMap::new(),
         buffer: vec![0; 256 << 10],
     };
-    if options.root {
+    if options.devices == Devices::Synthesised {
         exporter.synthesise_dev()?;
     }
     let before = exporter.written;
@@ -87,12 +128,13 @@ pub fn export(
         - (exporter.written - before);
     exporter.zeros(tail)?;
     exporter.output.flush().map_err(Error::Write)?;
-    Ok(exporter.written)
+    Ok(Written { bytes: exporter.written, newest: exporter.newest })
 }
 
 struct Exporter<'a, W: Write> {
     output: BufWriter<W>,
     written: u64,
+    newest: u64,
     options: ExportOptions<'a>,
     device: u64,
     /// First name of each file that has several.
@@ -133,8 +175,14 @@ impl<W: Write> Exporter<'_, W> {
         let mut entry = self.entry(&name, DIRECTORY, stat);
         entry.xattrs = xattrs(directory, path)?;
         self.header(&entry)?;
-        if stat.st_dev != self.device {
+        if stat.st_dev != self.device
+            || (path == b"./dev" && self.options.devices == Devices::Empty)
+        {
             return Ok(());
+        }
+        if self.options.layer && is_opaque(directory) {
+            let mark = [path, b"/", OPAQUE].concat();
+            self.mark(&mark, stat)?;
         }
         if depth > MAX_DEPTH {
             return Err(Error::TooDeep { levels: MAX_DEPTH, path: shown(path) });
@@ -152,7 +200,7 @@ impl<W: Write> Exporter<'_, W> {
         for name in names {
             let path = [path, b"/", &name[..]].concat();
             let below = &path[2..];
-            let nodes = self.options.root && below == b"dev";
+            let nodes = self.options.devices == Devices::Synthesised && below == b"dev";
             if nodes || self.options.exclude.iter().any(|one| one.as_bytes() == below) {
                 continue;
             }
@@ -178,6 +226,14 @@ impl<W: Write> Exporter<'_, W> {
             let inner = rustix::fs::openat(parent, name, flags, Mode::empty())
                 .map_err(|error| read_error("open", path, error))?;
             return self.directory(&inner, path, stat, depth + 1);
+        }
+        if self.options.layer && kind == FileType::CharacterDevice && stat.st_rdev == 0 {
+            let at = path.len() - name.len();
+            let mark = [&path[..at], WHITEOUT, name].concat();
+            return self.mark(&mark, stat);
+        }
+        if self.options.layer && name.starts_with(WHITEOUT) {
+            return Err(Error::Mark { path: shown(path) });
         }
         if stat.st_nlink > 1 && kind != FileType::Socket {
             let key = (stat.st_dev, stat.st_ino);
@@ -251,18 +307,33 @@ impl<W: Write> Exporter<'_, W> {
         self.zeros(size.next_multiple_of(BLOCK as u64) - size)
     }
 
+    /// An empty file that stands for something else. Its own time and owner mean nothing: those of
+    /// a mark of the kernel say when somebody deleted something.
+    fn mark(&mut self, path: &[u8], stat: &Stat) -> Result<(), Error> {
+        let mut entry = self.entry(path, FILE, stat);
+        (entry.mode, entry.uid, entry.gid, entry.mtime) = (0o644, 0, 0, (0, 0));
+        self.write(&entry.encode(self.options.source_date_epoch))
+    }
+
     fn entry<'e>(&self, name: &'e [u8], kind: u8, stat: &Stat) -> Entry<'e> {
         let mtime = if stat.st_mtime >= self.options.source_date_epoch {
             (self.options.source_date_epoch, 0)
         } else {
             (stat.st_mtime, stat.st_mtime_nsec as u32)
         };
+        let owner = match self.options.mine {
+            Some((uid, gid)) => (
+                if stat.st_uid == uid { 0 } else { stat.st_uid },
+                if stat.st_gid == gid { 0 } else { stat.st_gid },
+            ),
+            None => (stat.st_uid, stat.st_gid),
+        };
         Entry {
             name,
             kind,
             mode: stat.st_mode,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
+            uid: owner.0,
+            gid: owner.1,
             size: 0,
             mtime,
             link: b"",
@@ -272,6 +343,7 @@ impl<W: Write> Exporter<'_, W> {
     }
 
     fn header(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        self.newest = self.newest.max(u64::try_from(entry.mtime.0).unwrap_or(0));
         self.write(&entry.encode(self.options.source_date_epoch))
     }
 
@@ -289,6 +361,16 @@ impl<W: Write> Exporter<'_, W> {
         }
         Ok(())
     }
+}
+
+/// Whether a directory of a layer hides what those below have in its place. All overlays here are
+/// mounted with `userxattr`.
+fn is_opaque(directory: impl AsFd) -> bool {
+    let mut value = [0; 2];
+    matches!(
+        rustix::fs::fgetxattr(directory, "user.overlay.opaque", &mut value),
+        Ok(1) if value[0] == b'y'
+    )
 }
 
 /// The extended attributes that belong into an archive, by sorted names. Those of overlay

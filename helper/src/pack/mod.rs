@@ -8,11 +8,21 @@
 #![forbid(unsafe_code)]
 
 mod export;
+mod frames;
 mod header;
 mod import;
+mod unframe;
+mod writers;
 
-pub use export::{ExportOptions, export};
-pub use import::{Ownership, import};
+pub use export::{Devices, ExportOptions, Written, export};
+pub use frames::{Codec, Frames, compress};
+pub use import::{ImportOptions, Marks, Ownership, import};
+
+/// How the name of a mark begins that hides what lies under the rest of the name in a layer below
+/// (OCI image specification, “Whiteouts”).
+const WHITEOUT: &[u8] = b".wh.";
+/// Name of the mark in a directory that hides what layers below have in it.
+const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// Why a tree could not be archived.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +46,16 @@ pub enum Error {
     },
     /// The archive could not be written.
     #[error("cannot write the archive: {0}")]
-    Write(#[source] std::io::Error),
+    Write(#[from] std::io::Error),
+    /// A file has a name that means something else in a layer.
+    #[error(
+        "{path} of the root cannot be in a layer of an image: names that begin with .wh. mean \
+         there that a file was deleted"
+    )]
+    Mark {
+        /// Path in the root.
+        path: String,
+    },
     /// Directories in directories in directories.
     #[error("directories of the root are nested deeper than {levels} levels: {path}")]
     TooDeep {

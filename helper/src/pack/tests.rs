@@ -7,23 +7,27 @@ use std::path::Path;
 
 use tar::EntryType;
 
-use super::{ExportOptions, Ownership, export, import};
+use super::{Devices, ExportOptions, ImportOptions, export, import};
 use crate::unpack::fixture::{Site, Tar, xz};
-use crate::unpack::{Error, Limits, Problem};
+use crate::unpack::{Error, Problem};
 
 fn export_bytes(root: &Path) -> Vec<u8> {
     let root = fs::File::open(root).unwrap();
-    let options =
-        ExportOptions { source_date_epoch: 1_500_000_000, root: true, exclude: &["skipped"] };
+    let options = ExportOptions {
+        source_date_epoch: 1_500_000_000,
+        devices: Devices::Synthesised,
+        exclude: &["skipped"],
+        ..ExportOptions::default()
+    };
     let mut bytes = Vec::new();
-    let count = export(root.as_fd(), &mut bytes, options).unwrap();
-    assert_eq!(count, bytes.len() as u64);
+    let written = export(root.as_fd(), &mut bytes, options).unwrap();
+    assert_eq!((written.bytes, written.newest), (bytes.len() as u64, 1_500_000_000));
     bytes
 }
 
 fn import_into(site: &Site, bytes: &[u8]) -> Result<(), Error> {
     let root = fs::File::open(site.root()).unwrap();
-    let result = import(root.as_fd(), bytes, "test.tar", Ownership::Archive, Limits::for_root());
+    let result = import(root.as_fd(), bytes, "test.tar", ImportOptions::default());
     site.assert_outside_is_empty();
     result
 }
@@ -153,7 +157,7 @@ fn only_the_archive_of_a_root_leaves_out_dev() {
     let site = Site::new();
     fill(&site.root());
     let root = fs::File::open(site.root()).unwrap();
-    let options = ExportOptions { source_date_epoch: 0, root: false, exclude: &[] };
+    let options = ExportOptions { source_date_epoch: 0, ..ExportOptions::default() };
     let mut bytes = Vec::new();
     export(root.as_fd(), &mut bytes, options).unwrap();
     let second = Site::new();

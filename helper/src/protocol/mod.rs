@@ -12,6 +12,7 @@ mod client;
 
 pub use client::{Channel, ClientError, Helper, Keeper, Program, Visit, bytes, unexpected};
 
+use crate::pack::{Codec, Devices, Marks, Ownership};
 use crate::sys::process::Usage;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +104,14 @@ pub enum Request {
     Join {
         /// The directory of the buildroot.
         home: Place,
+    },
+    /// Write a tree of the store as a tar stream; [`Reply::Number`] tells its newest modification
+    /// time. Descriptors: reply socket, output.
+    Pack {
+        /// Which.
+        place: Place,
+        /// How.
+        pack: Pack,
     },
     /// Mount a directory of the store read-only into a session.
     Attach {
@@ -356,26 +365,41 @@ pub enum Job {
     /// Bring new packages into the root, which come as [`Control::Package`]. Descriptors: the
     /// [`ApplyPlan`] encoded in a file, the log of the programs that run.
     Apply,
-    /// Write a tree as a tar stream. Descriptors: output.
+    /// Write a tree as a tar stream; [`Reply::Number`] tells its newest modification time.
+    /// Descriptors: output.
     Export {
         /// The tree's top.
         path: Bytes,
-        /// Later modification times become this one, seconds since 1970.
-        epoch: i64,
-        /// Whether it is a whole root, whose `/dev` is synthesised.
-        root: bool,
-        /// Level and threads of zstd; without it plain tar.
-        compression: Option<(i32, u32)>,
+        /// What is written.
+        pack: Pack,
     },
     /// Fill a directory from a tar stream, plain or compressed. Descriptors: input.
     Import {
         /// The directory.
         path: Bytes,
-        /// Make everything root's, without set-ID bits and extended attributes.
-        ours: bool,
+        /// Whose what is made will be.
+        ownership: Ownership,
+        /// What names that begin with `.wh.` mean.
+        marks: Marks,
+        /// The SHA-256 of the stream when it is not compressed.
+        digest: Option<[u8; 32]>,
         /// Name of the archive, for messages.
         name: String,
     },
+}
+
+/// How a tree is written as a tar stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pack {
+    /// Later modification times become this one, seconds since 1970.
+    pub epoch: i64,
+    /// What becomes of `/dev`. Unless it stays, the tree is a root: then what apt makes anew is
+    /// left out.
+    pub devices: Devices,
+    /// Whether the tree is a layer of an image.
+    pub layer: bool,
+    /// Codec and threads; without it plain tar.
+    pub compression: Option<(Codec, u32)>,
 }
 
 impl Job {

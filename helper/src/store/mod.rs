@@ -188,7 +188,7 @@ fn empty_trash(entered: &Entered, area: Area, each: &mut dyn FnMut()) -> Result<
     let mut outcome = Ok(());
     for name in rest {
         // Who is short of space may be at it too: whoever loses a race finds less to do.
-        let removed = remove_counted(&trash, name, each);
+        let removed = remove_counted(&trash, name.as_bytes(), each);
         outcome = outcome.and(removed.doing(|| format!("cannot delete {TRASH}/{name}")));
     }
     outcome

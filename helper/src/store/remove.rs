@@ -25,12 +25,12 @@ const ROUNDS: u32 = 100;
 /// Deletes `name` below `parent` and everything beneath it. Missing parts are fine: somebody else
 /// may be deleting the same tree. Depth costs neither stack nor descriptors: what is too deep is
 /// moved up first.
-pub fn remove_tree(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
-    remove_counted(parent, name, &mut || {})
+pub fn remove_tree(parent: &OwnedFd, name: impl AsRef<[u8]>) -> Result<(), Errno> {
+    remove_counted(parent, name.as_ref(), &mut || {})
 }
 
 /// As [`remove_tree`]; each file or directory that is looked at is told.
-pub fn remove_counted(parent: &OwnedFd, name: &str, each: &mut dyn FnMut()) -> Result<(), Errno> {
+pub fn remove_counted(parent: &OwnedFd, name: &[u8], each: &mut dyn FnMut()) -> Result<(), Errno> {
     match unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR | Errno::PERM) => {}

@@ -1,6 +1,6 @@
 //! The compressors that `deb(5)` allows for the members of a `.deb`, and that tar files have.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 
 use liblzma::stream::{CONCATENATED, IGNORE_CHECK, MtStreamBuilder, Stream};
 
@@ -161,16 +161,4 @@ impl<R: BufRead> Read for Decoder<R> {
             Kind::Zstd(stream) => stream.read(buffer),
         }
     }
-}
-
-/// A stream whose first bytes were looked at.
-type Peeked<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, R>>;
-
-/// A decoder that finds out from the first bytes what it has to decode.
-pub(crate) fn detect<R: Read>(mut stream: R) -> Result<Decoder<Peeked<R>>, Problem> {
-    let mut start = Vec::new();
-    (&mut stream).take(6).read_to_end(&mut start).map_err(Problem::reading)?;
-    let compression = Compression::of_magic(&start);
-    let stream = BufReader::with_capacity(128 << 10, io::Cursor::new(start).chain(stream));
-    Decoder::new(compression, stream, Sums::Compare)
 }

@@ -1,10 +1,13 @@
 //! Puts the entries of a tar stream into a tree.
 
-use std::io::{Read, Seek as _, Write as _};
+use std::io::Read;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags,
+};
 use rustix::io::Errno;
 
 use super::error::{Problem, shown};
@@ -93,6 +96,68 @@ pub(crate) struct Placer<'t, 'a> {
     holes: bool,
 }
 
+/// A file that was made and has its name, and neither content nor metadata.
+#[derive(Debug)]
+#[must_use = "it has the mode 0600 until it is finished"]
+pub(crate) struct NewFile {
+    file: std::fs::File,
+    /// Whether it has to be given to its owner.
+    is_foreign: bool,
+    holes: bool,
+    has_holes: AtomicBool,
+    size: u64,
+    mode: u32,
+    owner: (u32, u32),
+    mtime: (i64, u32),
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl NewFile {
+    /// Writes bytes at a place.
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Problem> {
+        let write = |range: std::ops::Range<usize>| {
+            let at = offset + range.start as u64;
+            self.file
+                .write_all_at(&bytes[range], at)
+                .map_err(|error| Problem::io("write the file", error))
+        };
+        if !self.holes {
+            return write(0..bytes.len());
+        }
+        let mut start = 0;
+        for at in (0..bytes.len()).step_by(ZEROS.len()) {
+            let end = bytes.len().min(at + ZEROS.len());
+            if bytes[at..end] == ZEROS[..end - at] {
+                if start < at {
+                    write(start..at)?;
+                }
+                start = end;
+                self.has_holes.store(true, Ordering::Relaxed);
+            }
+        }
+        if start < bytes.len() { write(start..bytes.len()) } else { Ok(()) }
+    }
+
+    /// Gives it its owner, mode, attributes and time.
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        let file = &self.file;
+        if self.has_holes.load(Ordering::Relaxed) {
+            file.set_len(self.size).map_err(|error| Problem::io("write the file", error))?;
+        }
+        if self.is_foreign {
+            let (uid, gid) = self.owner;
+            rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+                .map_err(|error| owner_problem(self.owner, error))?;
+        }
+        // After the owner: chown clears the set-ID bits.
+        rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))
+            .map_err(|error| Problem::io("set the mode", error))?;
+        set_xattrs(file, &self.xattrs)?;
+        rustix::fs::futimens(file, &times(self.mtime))
+            .map_err(|error| Problem::io("set the time", error))
+    }
+}
+
 /// Zeros of so many bytes may become a hole.
 static ZEROS: [u8; 32 << 10] = [0; 32 << 10];
 
@@ -140,14 +205,14 @@ impl<'t, 'a> Placer<'t, 'a> {
                 Some(Gid::from_raw(entry.gid)),
                 AtFlags::EMPTY_PATH,
             )
-            .map_err(|error| owner_problem(entry, error))?;
+            .map_err(|error| owner_problem((entry.uid, entry.gid), error))?;
         }
         super::tree::set_mode(&path_only, entry.mode)?;
         if !entry.xattrs.is_empty() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let readable = rustix::fs::openat(&path_only, ".", flags, Mode::empty())
                 .map_err(|error| Problem::io("open the directory", error))?;
-            set_xattrs(&readable, entry)?;
+            set_xattrs(&readable, &entry.xattrs)?;
         }
         // The set-group-ID bit may just have changed what new files inherit.
         if entry.mode & 0o2000 != 0 {
@@ -166,18 +231,8 @@ impl<'t, 'a> Placer<'t, 'a> {
         watch: &mut dyn Watch,
         cancel: Option<&AtomicBool>,
     ) -> Result<Placed, Problem> {
-        budget.check(entry.size)?;
-        let (parent, name) = split(path);
-        let parent = self.walker.directory(parent)?;
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&parent.fd, name, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(fd) => std::fs::File::from(fd),
-            Err(Errno::EXIST) => return Ok(Placed::Occupied),
-            Err(error) => return Err(Problem::io("create the file", error)),
-        };
-        self.walker.tree().note(path, false)?;
-        budget.bytes -= entry.size;
+        let Some(file) = self.create(path, entry, budget)? else { return Ok(Placed::Occupied) };
+        let mut offset = 0;
         loop {
             let part = stream.fill()?;
             if part.is_empty() {
@@ -186,36 +241,46 @@ impl<'t, 'a> Placer<'t, 'a> {
             if cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
                 return Err(Problem::Cancelled);
             }
-            for piece in part.chunks(ZEROS.len()) {
-                if self.holes && piece == &ZEROS[..piece.len()] {
-                    (&file).seek_relative(piece.len() as i64)
-                } else {
-                    (&file).write_all(piece)
-                }
-                .map_err(|error| Problem::io("write the file", error))?;
-            }
+            file.write_at(part, offset)?;
             watch.see(part);
             let count = part.len();
+            offset += count as u64;
             stream.consume(count);
         }
-        if self.holes {
-            file.set_len(entry.size).map_err(|error| Problem::io("write the file", error))?;
-        }
-        if parent.setgid || (entry.uid, entry.gid) != (self.uid, self.gid) {
-            rustix::fs::fchown(
-                &file,
-                Some(Uid::from_raw(entry.uid)),
-                Some(Gid::from_raw(entry.gid)),
-            )
-            .map_err(|error| owner_problem(entry, error))?;
-        }
-        // After the owner: chown clears the set-ID bits.
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))
-            .map_err(|error| Problem::io("set the mode", error))?;
-        set_xattrs(&file, entry)?;
-        rustix::fs::futimens(&file, &times(entry.mtime))
-            .map_err(|error| Problem::io("set the time", error))?;
+        file.finish()?;
         Ok(Placed::New)
+    }
+
+    /// A regular file without content; nothing if something is there already.
+    pub(crate) fn create(
+        &mut self,
+        path: &[u8],
+        entry: &Entry,
+        budget: &mut Budget,
+    ) -> Result<Option<NewFile>, Problem> {
+        budget.check(entry.size)?;
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&parent.fd, name, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => std::fs::File::from(fd),
+            Err(Errno::EXIST) => return Ok(None),
+            Err(error) => return Err(Problem::io("create the file", error)),
+        };
+        self.walker.tree().note(path, false)?;
+        budget.bytes -= entry.size;
+        Ok(Some(NewFile {
+            file,
+            is_foreign: parent.setgid || (entry.uid, entry.gid) != (self.uid, self.gid),
+            holes: self.holes,
+            has_holes: AtomicBool::new(false),
+            size: entry.size,
+            mode: entry.mode,
+            owner: (entry.uid, entry.gid),
+            mtime: entry.mtime,
+            xattrs: entry.xattrs.clone(),
+        }))
     }
 
     /// A symbolic link. One with the same target that is there already counts as
@@ -246,7 +311,7 @@ impl<'t, 'a> Placer<'t, 'a> {
                 Some(Gid::from_raw(entry.gid)),
                 AtFlags::SYMLINK_NOFOLLOW,
             )
-            .map_err(|error| owner_problem(entry, error))?;
+            .map_err(|error| owner_problem((entry.uid, entry.gid), error))?;
         }
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         rustix::fs::utimensat(&parent.fd, name, &times(entry.mtime), flags)
@@ -348,6 +413,70 @@ impl<'t, 'a> Placer<'t, 'a> {
         }
     }
 
+    /// Removes what is at `path`, with everything below.
+    pub(crate) fn remove_tree(&mut self, path: &[u8]) -> Result<(), Problem> {
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        self.walker.forget();
+        crate::store::remove_tree(&parent.fd, name)
+            .map_err(|error| Problem::io("remove what a layer hides", error))
+    }
+
+    /// The names in the directory at `path`; none if there is none.
+    pub(crate) fn names(&mut self, path: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
+        let fail = |error| Problem::io("list the directory", error);
+        let directory = match self.walker.tree().open_dir(path) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            Err(error) => return Err(fail(error)),
+        };
+        // An O_PATH descriptor cannot be read.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(&directory, ".", flags, Mode::empty()).map_err(fail)?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&directory).map_err(fail)? {
+            let name = entry.map_err(fail)?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Modification time of the directory at `path`, if there is one.
+    pub(crate) fn time_of(&mut self, path: &[u8]) -> Result<Option<(i64, u32)>, Problem> {
+        let fail = |error| Problem::io("look at the directory", error);
+        let directory = match self.walker.tree().open_dir(path) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(fail(error)),
+        };
+        let stat = rustix::fs::fstat(&directory).map_err(fail)?;
+        Ok(Some((stat.st_mtime as i64, stat.st_mtime_nsec as u32)))
+    }
+
+    /// An overlay's mark that hides what lies at `path` in the layers below.
+    pub(crate) fn whiteout(&mut self, path: &[u8]) -> Result<(), Problem> {
+        let (parent, name) = split(path);
+        let parent = self.walker.directory(parent)?;
+        // Nobody needs rights for this one device since Linux 5.8.
+        let kind = FileType::CharacterDevice;
+        rustix::fs::mknodat(&parent.fd, name, kind, Mode::empty(), 0)
+            .map_err(|error| Problem::io("mark it as deleted", error))
+    }
+
+    /// An overlay's mark that the directory at `path` hides those of the layers below.
+    pub(crate) fn make_opaque(&mut self, path: &[u8]) -> Result<(), Problem> {
+        let path_only = self.walker.directory(path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&path_only.fd, ".", flags, Mode::empty())
+            .and_then(|directory| {
+                let flags = XattrFlags::empty();
+                rustix::fs::fsetxattr(&directory, "user.overlay.opaque", b"y", flags)
+            })
+            .map_err(|error| Problem::io("mark the directory as opaque", error))
+    }
+
     /// The time of a directory, after everything in it is made, and its mode if it is given.
     pub(crate) fn finish_directory(
         &mut self,
@@ -366,11 +495,8 @@ impl<'t, 'a> Placer<'t, 'a> {
     }
 }
 
-fn owner_problem(entry: &Entry, error: Errno) -> Problem {
-    Problem::io(
-        format!("give the path to owner {}:{} (are both mapped here?)", entry.uid, entry.gid),
-        error,
-    )
+fn owner_problem((uid, gid): (u32, u32), error: Errno) -> Problem {
+    Problem::io(format!("give the path to owner {uid}:{gid} (are both mapped here?)"), error)
 }
 
 fn times(mtime: (i64, u32)) -> Timestamps {
@@ -382,8 +508,8 @@ fn times(mtime: (i64, u32)) -> Timestamps {
 /// is read: they never come from an archive.
 const OVERLAY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
-fn set_xattrs(file: impl AsFd, entry: &Entry) -> Result<(), Problem> {
-    for (name, value) in &entry.xattrs {
+fn set_xattrs(file: impl AsFd, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Problem> {
+    for (name, value) in xattrs {
         if OVERLAY_XATTRS.iter().any(|prefix| name.starts_with(prefix)) {
             return Err(Problem::Refused(format!(
                 "it carries the attribute {} of the overlay file system",

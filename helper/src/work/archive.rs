@@ -1,56 +1,46 @@
 //! A tree as a stream, and back.
 
 use super::Work;
-use crate::pack::{ExportOptions, Ownership, export as write_tree, import as read_tree};
-use crate::protocol::{Doing, Failure, FailureKind};
-use crate::unpack::Limits;
+use crate::pack::{
+    Devices, ExportOptions, ImportOptions, compress, export as write_tree, import as read_tree,
+};
+use crate::protocol::{Failure, FailureKind, Pack, Reply};
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What apt writes whenever it reads its lists, and writes again where it is missing: tens of
 /// megabytes which no archive of a root needs.
 const APT_CACHES: &[&str] = &["var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin"];
 
-pub fn export(
-    work: &Work<'_>,
-    path: &str,
-    epoch: i64,
-    root: bool,
-    compression: Option<(i32, u32)>,
-    output: OwnedFd,
-) -> Result<(), Failure> {
-    let tree = work.directory(path)?;
-    let exclude = if root { APT_CACHES } else { &[] };
-    let options = ExportOptions { source_date_epoch: epoch, root, exclude };
+/// Writes a tree as `pack` says; the newest modification time in it.
+pub fn export(tree: BorrowedFd<'_>, pack: Pack, output: OwnedFd) -> Result<Reply, Failure> {
+    let root = pack.devices != Devices::AsFound;
+    let options = ExportOptions {
+        source_date_epoch: pack.epoch,
+        devices: pack.devices,
+        layer: pack.layer,
+        mine: None,
+        exclude: if root { APT_CACHES } else { &[] },
+    };
     let output = File::from(output);
-    let doing = || "cannot write the archive".to_owned();
-    match compression {
-        None => write_tree(tree.as_fd(), output, options).map_err(failed)?,
-        Some((level, threads)) => {
-            let mut encoder = zstd::Encoder::new(output, level).doing(doing)?;
-            // The same bytes for any number of threads, but not for none.
-            encoder.multithread(threads.max(1)).doing(doing)?;
-            encoder.include_checksum(true).doing(doing)?;
-            let bytes = write_tree(tree.as_fd(), &mut encoder, options).map_err(failed)?;
-            encoder.finish().and_then(|mut output| output.flush()).doing(doing)?;
-            bytes
+    let written = match pack.compression {
+        None => write_tree(tree, output, options),
+        Some((codec, threads)) => {
+            compress(codec, threads, output, |frames| write_tree(tree, frames, options))
         }
     };
-    Ok(())
+    Ok(Reply::Number(written.map_err(failed)?.newest))
 }
 
 pub fn import(
     work: &Work<'_>,
     path: &str,
     name: &str,
-    ours: bool,
+    options: ImportOptions,
     input: OwnedFd,
 ) -> Result<(), Failure> {
-    let input = File::from(input);
-    let ownership = if ours { Ownership::Ours } else { Ownership::Archive };
     let tree = work.directory(path)?;
-    read_tree(tree.as_fd(), input, name, ownership, Limits::for_root())
+    read_tree(tree.as_fd(), File::from(input), name, options)
         .map_err(|error| failed(error).of_kind(FailureKind::Hostile))
 }
 

@@ -5,6 +5,9 @@ mod apply;
 mod archive;
 mod bootstrap;
 
+pub use archive::export as pack;
+
+use crate::pack::ImportOptions;
 use crate::protocol::{Doing, Entry, Failure, Job, Reply, encode};
 use crate::sandbox::command::Around;
 use crate::sandbox::mounts;
@@ -12,6 +15,7 @@ use crate::sparse;
 use crate::store;
 use crate::sys::process::{self, Fork};
 use crate::sys::socket;
+use crate::unpack::Limits;
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, fchmod, fchown, fstat, mkdirat, openat, renameat, statat,
     unlinkat,
@@ -133,12 +137,15 @@ impl Work<'_> {
             }
             Job::Bootstrap => bootstrap::run(self, descriptors)?,
             Job::Apply => return apply::run(self, descriptors),
-            Job::Export { path, epoch, root, compression } => {
-                let output = one(descriptors)?;
-                archive::export(self, &text(path), *epoch, *root, *compression, output)?;
+            Job::Export { path, pack } => {
+                let tree = self.directory(&text(path))?;
+                return archive::export(tree.as_fd(), *pack, one(descriptors)?);
             }
-            Job::Import { path, name, ours } => {
-                archive::import(self, &text(path), name, *ours, one(descriptors)?)?;
+            Job::Import { path, name, ownership, marks, digest } => {
+                let (ownership, marks, digest) = (*ownership, *marks, *digest);
+                let limits = Limits::for_root();
+                let options = ImportOptions { ownership, marks, digest, limits };
+                archive::import(self, &text(path), name, options, one(descriptors)?)?;
             }
         }
         Ok(Reply::Done)

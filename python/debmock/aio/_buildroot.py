@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .. import _native
-    from .._choice import Compression, Scrub
+    from .._choice import Compression, ExportForm, Scrub
     from .._config import Config
     from .._log import OnEvent
     from .._native import CancelToken
@@ -163,6 +163,8 @@ class Buildroot(Work):
         compression: Compression | str | None = None,
         level: int | None = None,
         source_date_epoch: int | None = None,
+        form: ExportForm | str | None = None,
+        flatten: bool = False,
         on_event: OnEvent | None = None,
         cancel: CancelToken | None = None,
     ) -> None:
@@ -172,6 +174,8 @@ class Buildroot(Work):
             compression=compression,
             level=level,
             source_date_epoch=source_date_epoch,
+            form=form,
+            flatten=flatten,
             cancel=cancel,
         )
         await operation.result(on_event)
@@ -183,10 +187,13 @@ class Buildroot(Work):
         compression: Compression | str | None = None,
         level: int | None = None,
         source_date_epoch: int | None = None,
+        form: ExportForm | str | None = None,
+        flatten: bool = False,
         cancel: CancelToken | None = None,
     ) -> Operation[None]:
         """Starts :meth:`export`."""
-        return Operation(self._calls.export(file, compression, level, source_date_epoch), cancel)
+        call = self._calls.export(file, compression, level, source_date_epoch, form, flatten)
+        return Operation(call, cancel)
 
     async def import_(
         self,

@@ -146,7 +146,9 @@ impl Driver {
     fn step(&mut self, verb: &str, next: &mut dyn FnMut() -> String) -> Result<()> {
         let scope = Scope::quiet();
         // these are for buildroots that nobody has open
-        if ["import", "export", "clean", "scrub", "scrub-layers"].contains(&verb) {
+        if ["import", "export", "clean", "scrub", "scrub-layers", "snapshot", "rollback"]
+            .contains(&verb)
+        {
             self.session = None;
         }
         match verb {
@@ -164,6 +166,18 @@ impl Driver {
                 let file = next();
                 let options = ExportOptions::for_file(Path::new(&file))?;
                 self.watched(|root, scope| root.export(Path::new(&file), &options, scope))
+            }
+            "snapshot" => {
+                let name = next();
+                self.watched(|root, scope| root.snapshot(&name, scope))
+            }
+            "rollback" => {
+                let name = next();
+                self.watched(|root, scope| root.rollback(&name, scope))
+            }
+            "remove-snapshot" => {
+                let name = next();
+                self.watched(|root, scope| root.remove_snapshot(&name, scope))
             }
             "clean" => self.watched(|root, scope| root.clean(scope)),
             "scrub" => self.watched(|root, scope| root.scrub(&[Scrub::All], scope)),
