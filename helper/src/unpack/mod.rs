@@ -24,16 +24,20 @@ mod error;
 mod package;
 pub(crate) mod path;
 pub(crate) mod place;
+mod record;
 pub(crate) mod tarstream;
 mod tree;
 
 pub use all::{Arrival, Progress, unpack_all};
+pub(crate) use all::{Known, take_all, unpack_apart};
 pub use codec::{Compression, Decoder, Sums};
 pub use deb::{Conffile, Control, ControlFile, inspect};
 pub(crate) use error::shown as escaped;
 pub use error::{Error, Problem};
 pub use package::{Unpacked, Unpacker, hex};
 pub use place::Limits;
+pub(crate) use record::Record;
+pub use record::Records;
 pub use tree::Tree;
 pub(crate) use tree::set_mode;
 

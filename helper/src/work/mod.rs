@@ -3,7 +3,7 @@
 
 mod apply;
 mod archive;
-mod bootstrap;
+pub(crate) mod bootstrap;
 
 use crate::protocol::{Doing, Entry, Failure, Job, Reply, encode};
 use crate::sandbox::mounts;
@@ -116,7 +116,8 @@ impl Work<'_> {
                     Err(error) => return Err(Failure::system(doing(), error)),
                 }
             }
-            Job::Bootstrap => bootstrap::run(self, descriptors)?,
+            Job::Bootstrap { apart } => bootstrap::unpack(self, *apart, descriptors)?,
+            Job::Configure { epoch } => bootstrap::configure(self, *epoch, descriptors)?,
             Job::Apply => return apply::run(self, descriptors),
             Job::Export { path, epoch, root, compression } => {
                 let output = one(descriptors)?;
