@@ -9,9 +9,8 @@ use crate::operation::Scope;
 use crate::solve::PackageEntry;
 use debmock_helper::protocol::{Channel, Control, Job, Reply, unexpected};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,7 +45,8 @@ pub(super) fn unpack(
             // The helper's side saw only that packages stopped coming.
             (Err(error), _) if !broken_off(&error) => Err(error),
             (_, Err(error)) => Err(explain(error, &[])),
-            (sent, Ok(_)) => sent,
+            (_, Ok(Reply::Composed { newest })) => Ok(newest),
+            (_, Ok(other)) => Err(unexpected(&other).into()),
         }
     })
 }
@@ -91,8 +91,7 @@ fn send(
     archives: &Archives<'_>,
     channel: &Channel,
     scope: &Scope,
-) -> Result<u64> {
-    let newest = AtomicU64::new(0);
+) -> Result<()> {
     let started = Instant::now();
     let total: u64 = packages.iter().map(|package| package.size).sum();
     scope.emit(What::StageStarted {
@@ -101,8 +100,7 @@ fn send(
     });
     let fetched = archives.fetch(packages, scope, |package, path| {
         let doing = || format!("cannot open {}", path.display());
-        let mut file = File::open(path).doing(doing)?;
-        newest.fetch_max(package_time(&mut file).doing(doing)?, Ordering::Relaxed);
+        let file = File::open(path).doing(doing)?;
         let PackageEntry { name, version, architecture, .. } = package.clone();
         Ok(channel.send(&Control::Package { name, version, architecture }, &[file.as_fd()])?)
     });
@@ -116,20 +114,7 @@ fn send(
         let _ = channel.abandon();
     }
     fetched?;
-    let epoch = newest.load(Ordering::Relaxed);
-    channel.control(&Control::End { epoch })?;
-    Ok(epoch)
-}
-
-/// When a package was built: the time of its first member (`deb(5)`), which dpkg-deb takes from
-/// `SOURCE_DATE_EPOCH`, the date of the newest changelog entry. Zero if it has none: what is no
-/// package is for the helper to refuse.
-fn package_time(file: &mut File) -> std::io::Result<u64> {
-    let mut head = Vec::new();
-    Read::by_ref(file).take(36).read_to_end(&mut head)?;
-    file.seek(SeekFrom::Start(0))?;
-    let field = head.get(24..36).and_then(|field| std::str::from_utf8(field).ok());
-    Ok(field.and_then(|field| field.trim().parse().ok()).unwrap_or(0))
+    Ok(channel.control(&Control::End)?)
 }
 
 /// Turns what the helper tells of `total` packages into events, until it has ended: its last reply.

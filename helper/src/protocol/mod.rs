@@ -303,10 +303,7 @@ pub enum Control {
         architecture: String,
     },
     /// No more packages will come.
-    End {
-        /// `SOURCE_DATE_EPOCH` for maintainer scripts, seconds since 1970.
-        epoch: u64,
-    },
+    End,
 }
 
 /// Work that a process forked from the keeper does on the files of the root.
@@ -348,7 +345,8 @@ pub enum Job {
         /// What.
         path: Bytes,
     },
-    /// Fill the empty tree with packages, which come as [`Control::Package`], and configure none.
+    /// Fill the empty tree with packages, which come as [`Control::Package`], and configure none;
+    /// [`Reply::Composed`] tells the end.
     /// Descriptors: the [`BootstrapPlan`] encoded in a file, a file for what [`Job::Configure`]
     /// takes, a file for the records of the packages.
     Bootstrap {

@@ -36,7 +36,7 @@ pub(super) fn unpack(
     work: &Work<'_>,
     apart: bool,
     mut descriptors: Vec<OwnedFd>,
-) -> Result<(), Failure> {
+) -> Result<Reply, Failure> {
     let (Some(records), Some(left), Some(plan)) =
         (descriptors.pop(), descriptors.pop(), descriptors.pop())
     else {
@@ -62,21 +62,25 @@ pub(super) fn unpack(
                 // What nobody asked for never gets a name.
                 let name = |identity: &Identity| hash(identity).unwrap_or_default();
                 let taken = bootstrap.unpack_apart(&arrivals, &name, &mut events);
-                taken.map_err(explained).and_then(|taken| write_records(records, &taken, hash))
+                taken.map_err(explained).and_then(|taken| {
+                    write_records(records, &taken, hash)?;
+                    Ok(taken.newest())
+                })
             }
             false => {
                 let staged = bootstrap.unpack(&arrivals, &mut events).map_err(explained);
                 staged.and_then(|staged| {
                     write_left(left, &staged)?;
-                    write_records(records, staged.records(), hash)
+                    write_records(records, staged.records(), hash)?;
+                    Ok(staged.records().newest())
                 })
             }
         };
         // A failure is told at once: the thread does not wait for the next package.
         drop(unpacking);
-        unpacked?;
+        let newest = unpacked?;
         match receiver.join() {
-            Ok(received) => received.map(drop),
+            Ok(received) => received.map(|()| Reply::Composed { newest }),
             Err(_) => Err(Failure::request("the thread that receives packages panicked")),
         }
     })
@@ -183,7 +187,7 @@ pub(super) fn receive(
     replies: &OwnedFd,
     enough: &std::io::PipeReader,
     sender: Sender<Arrival>,
-) -> Result<u64, Failure> {
+) -> Result<(), Failure> {
     loop {
         let mut set = [PollFd::new(enough, PollFlags::IN), PollFd::new(replies, PollFlags::IN)];
         match poll(&mut set, None) {
@@ -191,7 +195,7 @@ pub(super) fn receive(
             Err(error) => return Err(Failure::system("cannot wait for packages", error)),
         }
         if !set[0].revents().is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         if set[1].revents().is_empty() {
             continue;
@@ -208,10 +212,10 @@ pub(super) fn receive(
                 let identity = Identity { name, version, architecture };
                 // Nobody takes it any more: the unpacking has failed and tells why.
                 if sender.send(Arrival { file: File::from(file), identity }).is_err() {
-                    return Ok(0);
+                    return Ok(());
                 }
             }
-            Control::End { epoch } => return Ok(epoch),
+            Control::End => return Ok(()),
             Control::Signal(_) => {}
         }
     }
@@ -318,7 +322,7 @@ mod tests {
         let (enough, unpacking) = std::io::pipe().unwrap();
         let (sender, _arrivals) = channel();
         drop(unpacking);
-        assert_eq!(receive(&replies, &enough, sender), Ok(0));
+        assert_eq!(receive(&replies, &enough, sender), Ok(()));
     }
 
     #[test]

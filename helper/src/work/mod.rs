@@ -116,7 +116,7 @@ impl Work<'_> {
                     Err(error) => return Err(Failure::system(doing(), error)),
                 }
             }
-            Job::Bootstrap { apart } => bootstrap::unpack(self, *apart, descriptors)?,
+            Job::Bootstrap { apart } => return bootstrap::unpack(self, *apart, descriptors),
             Job::Configure { epoch } => bootstrap::configure(self, *epoch, descriptors)?,
             Job::Apply => return apply::run(self, descriptors),
             Job::Export { path, epoch, root, compression } => {
