@@ -352,6 +352,21 @@ impl Helper {
                     work::pack(tree.as_fd(), pack, output)
                 })
             }
+            Request::Known => {
+                let wanted = one(descriptors)?;
+                self.work(replies, None, move |helper, replies| {
+                    store::known(helper.entered()?, wanted, |reply| answer(replies, &reply))
+                })
+            }
+            Request::Compose { home } => self.work(replies, None, move |helper, replies| {
+                let tell = |reply| answer(replies, &reply);
+                store::compose(helper.entered()?, &home, descriptors, tell)
+            }),
+            Request::Keep(place) => {
+                let content = one(descriptors)?;
+                store::keep(self.entered()?, &place, content)?;
+                Ok(true)
+            }
             Request::Attach { session, source, target } => {
                 self.attach(session, &source, target, replies)?;
                 Ok(false)
@@ -606,6 +621,13 @@ fn open_lock(entered: &Entered, place: &Place) -> Result<OwnedFd, Failure> {
 
 /// Bytes of a lock file: always as many, since cutting a file short waits for the disk.
 const HOLDER: usize = 200;
+
+fn one(mut descriptors: Vec<OwnedFd>) -> Result<OwnedFd, Failure> {
+    match (descriptors.pop(), descriptors.is_empty()) {
+        (Some(descriptor), true) => Ok(descriptor),
+        _ => Err(Failure::request("the request needs one descriptor")),
+    }
+}
 
 fn write_holder(file: &OwnedFd, holder: &str) {
     let mut record = [b' '; HOLDER];

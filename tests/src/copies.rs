@@ -2,6 +2,7 @@
 
 use crate::drive::{self, Drive};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A mount namespace in which the state of a drive lies on an overlay, which cannot be the upper of
@@ -52,6 +53,13 @@ impl WithoutOverlays {
             command.env(name, value.unwrap_or_default());
         }
         drive::start(command)
+    }
+}
+
+impl WithoutOverlays {
+    /// Where a path of it is seen from outside.
+    pub fn seen(&self, path: &Path) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.holder.id(), path.display()))
     }
 }
 

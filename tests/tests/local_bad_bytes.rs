@@ -189,6 +189,7 @@ proptest! {
         let plan = BootstrapPlan {
             architecture: "amd64".into(),
             packages: vec![("a".into(), "1".into(), "amd64".into(), true); 3],
+            hashes: vec!["00".repeat(32); 3],
             files: Vec::new(),
             passing_files: Vec::new(),
             threads: 2,

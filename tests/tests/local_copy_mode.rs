@@ -51,13 +51,14 @@ fn a_copied_root_whose_tree_was_being_replaced_is_usable() {
     let drive = or_skip!(Drive::new(User::current(), "userns"));
     let tar = or_skip!(drive::root_tar());
     let without = WithoutOverlays::of(&drive);
-    without.start(&drive, &["import", &tar.to_string_lossy(), "close"]).finish().succeeded();
+    without.start(&drive, &["import", &tar.to_string_lossy(), "close"], EPOCH).finish().succeeded();
     let state = drive.area().state();
-    let seen = format!("/proc/{}/root{}", without.holder.id(), state.display());
-    let record = machine::run(Command::new("find").args([&seen, "-name", "base.json"]));
+    let seen = without.seen(&state);
+    let record = machine::run(Command::new("find").arg(&seen).args(["-name", "base.json"]));
     let home = Path::new(record.trim()).parent().unwrap();
     let look = |command| {
-        let said = without.start(&drive, &["run", "root", command, "close"]).finish().succeeded();
+        let said =
+            without.start(&drive, &["run", "root", command, "close"], EPOCH).finish().succeeded();
         said.out()
     };
     assert_eq!(look("echo changed > /etc/changed; cat /etc/debian_version"), "tiny");

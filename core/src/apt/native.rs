@@ -138,7 +138,7 @@ fn send(packages: &[Planned], debs: &Debs, channel: &Channel) -> Result<()> {
         let Planned { name, version, architecture, .. } = package.clone();
         channel.send(&Control::Package { name, version, architecture }, &[file.as_fd()])?;
     }
-    Ok(channel.control(&Control::End { epoch: 0 })?)
+    Ok(channel.control(&Control::End)?)
 }
 
 /// Turns what the helper tells into events, until it has ended.

@@ -4,6 +4,8 @@
 //! time: a package is handed over the moment its file is complete and verified. The layer's key is
 //! made of the package set and of everything else that decides what is in the tree.
 
+mod job;
+mod known;
 mod native;
 
 use crate::archive::access::Archives;
@@ -34,25 +36,38 @@ pub struct Recipe {
     pub epoch: Option<u64>,
 }
 
+/// How roots can be made here.
+#[derive(Debug, Clone, Copy)]
+struct Site {
+    /// Accept a weaker `/proc` or `/sys` with a warning.
+    accept_weak: bool,
+    /// The programs are of the 32-bit architecture of this 64-bit machine.
+    linux32: bool,
+    /// Overlays cannot be mounted: a layer is one tree, which roots are copies of.
+    flat: bool,
+}
+
 impl Recipe {
-    fn key(&self) -> LayerKey {
+    fn key(&self, flat: bool) -> LayerKey {
         let mut set = String::new();
         for package in &self.set.packages {
             let auto = if package.automatic { "auto" } else { "manual" };
             set += &format!("{} {} {}\n", package.sha256, auto, package.phase);
         }
         let epoch = self.epoch.map_or_else(|| "newest".into(), |epoch| epoch.to_string());
-        LayerKey::of(
-            "base",
-            &[
-                FORMAT,
-                self.set.architecture.as_bytes(),
-                set.as_bytes(),
-                self.sources.as_bytes(),
-                epoch.as_bytes(),
-                POLICY_FILE.as_bytes(),
-            ],
-        )
+        let mut parts = vec![
+            FORMAT,
+            self.set.architecture.as_bytes(),
+            set.as_bytes(),
+            self.sources.as_bytes(),
+            epoch.as_bytes(),
+            POLICY_FILE.as_bytes(),
+        ];
+        // Whoever copies a layer needs all of it in one tree.
+        if flat {
+            parts.push(b"flat");
+        }
+        LayerKey::of("base", &parts)
     }
 }
 
@@ -80,10 +95,14 @@ pub fn provide(zone: &Arc<Zone>, config: &Config, scope: &Scope) -> Result<Layer
         let set = solve(&packages, config.architecture.as_str(), &request, scope)?;
         Ok(Recipe { set, sources: sources_list(&state), epoch: config.source_date_epoch })
     })?;
-    layer::provide(zone, &recipe.key(), config.lock_timeout, scope, |home| {
-        let tree = layer::below(home, "root");
-        zone.make_directory(tree.clone())?;
-        let ways = (config.isolation.accept_weak, config.architecture.is_32_bit_here());
-        native::make(zone, &recipe, &archives, &tree, ways, scope)
+    let flat = match zone.probe_overlay() {
+        Ok(()) => false,
+        Err(error) if error.kind() == ErrorKind::Isolation => true,
+        Err(error) => return Err(error),
+    };
+    layer::provide(zone, &recipe.key(flat), config.lock_timeout, scope, |home| {
+        let accept_weak = config.isolation.accept_weak;
+        let site = Site { accept_weak, linux32: config.architecture.is_32_bit_here(), flat };
+        native::make(zone, &recipe, &archives, home, site, scope)
     })
 }

@@ -1,245 +1,196 @@
 //! The host's half of a native bootstrap.
+//!
+//! Packages are unpacked into a tree of their own, `below`, which nobody changes any more: scripts
+//! run in an overlay above it, whose upper becomes the tree `root`. So whatever has been unpacked once
+//! can be taken into the next layer by a hard link.
 
-use super::{HOSTNAME, Recipe};
+use super::known::Known;
+use super::{HOSTNAME, Recipe, Site, job};
 use crate::archive::access::Archives;
-use crate::archive::transport::Transport;
 use crate::buildroot::{Session, SessionOptions, policy};
-use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::event::{Log, PackageAction, Unit, What};
+use crate::error::{IoContext, Result};
 use crate::operation::Scope;
 use crate::solve::PackageEntry;
 use crate::store::Zone;
+use crate::store::layer::below;
 use debmock_helper::protocol::{
-    BootstrapPlan, Channel, Control, Job, Place, Reply, SessionFile, Tree, bytes, encode,
-    unexpected,
+    BootstrapPlan, Job, Place, Request, SessionFile, Tree, bytes, encode,
 };
+use debmock_helper::store::{APART, BELOW, RECORDS};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
-/// Lines of the log that an error repeats.
-const LAST_LINES: usize = 15;
-
-/// Fills the empty tree at `place` with the packages of `recipe`; `accept_weak` and `linux32`
-/// are those of [`SessionOptions`].
-pub fn make(
+/// Fills the directory `home` of a layer with the packages of `recipe`.
+pub(super) fn make(
     zone: &Arc<Zone>,
     recipe: &Recipe,
     archives: &Archives<'_>,
-    place: &Place,
-    (accept_weak, linux32): (bool, bool),
+    home: &Place,
+    site: Site,
     scope: &Scope,
 ) -> Result<()> {
-    let options = SessionOptions {
-        tree: Tree::Directory { place: place.clone(), writable: true },
-        files: Vec::new(),
-        hostname: HOSTNAME.into(),
-        binds: Vec::new(),
-        accept_weak,
-        linux32,
-        home: None,
-        memory: 0,
+    let work = Making { zone, recipe, archives, home, site, scope };
+    let left = in_memory(b"")?;
+    if site.flat {
+        let tree = below(home, "root");
+        let newest = work.unpack(&tree, &left)?;
+        return work.configure(work.directory(&tree), newest, &left);
+    }
+    let lower = below(home, BELOW);
+    let newest = match work.compose(&left)? {
+        Some(newest) => newest,
+        None => work.unpack(&lower, &left)?,
     };
-    let session = Session::open(zone, options, Vec::new(), scope)?;
-    let (log, theirs) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
-    let plan = plan_file(recipe)?;
-    let theirs = OwnedFd::from(theirs);
-    let channel = session.job(Job::Bootstrap, &[plan.as_fd(), theirs.as_fd()])?;
-    drop(theirs);
-    let last = Mutex::new(Vec::new());
-    std::thread::scope(|threads| {
-        let reader = threads.spawn(|| read_log(File::from(OwnedFd::from(log)), scope, &last));
-        let sender = threads.spawn(|| send(recipe, archives, &channel, scope));
-        let followed = follow(recipe, &channel, scope);
-        if followed.is_err() {
-            // What still downloads is for nobody.
-            archives.transport().interrupt();
-            let _ = channel.abandon();
+    let tree = Tree::Overlay { lower: vec![lower], upper: Some(home.clone()) };
+    work.configure(tree, newest, &left)?;
+    // The kernel's marks in it speak to an overlay of which it is the upper, and no other.
+    zone.rename(below(home, "upper"), below(home, "root"))?;
+    zone.discard(below(home, "work"), scope)
+}
+
+struct Making<'a> {
+    zone: &'a Arc<Zone>,
+    recipe: &'a Recipe,
+    archives: &'a Archives<'a>,
+    home: &'a Place,
+    site: Site,
+    scope: &'a Scope,
+}
+
+impl Making<'_> {
+    /// Unpacks every package into the new directory `place`.
+    fn unpack(&self, place: &Place, left: &File) -> Result<u64> {
+        self.zone.make_directory(place.clone())?;
+        let records = in_memory(b"")?;
+        let plan = in_memory(&encode(&self.plan())?)?;
+        let files = [plan.as_fd(), left.as_fd(), records.as_fd()];
+        let session = self.session(self.directory(place))?;
+        let packages = &self.recipe.set.packages;
+        let unpack = (Job::Bootstrap { apart: false }, &files[..]);
+        let newest = job::unpack(&session, unpack, packages, self.archives, self.scope)?;
+        session.end()?;
+        if !self.site.flat {
+            let request = Request::Keep(below(self.home, RECORDS));
+            self.zone.helper().request(&request, &[rewound(&records)?])?.done()?;
         }
-        let sent = sender.join().unwrap_or_else(|_| Err(panicked()));
-        drop(session);
-        let _ = reader.join();
-        let broken_off = |error: &Error| match error.kind() {
-            ErrorKind::Helper => true,
-            ErrorKind::Cancelled => scope.check().is_ok(),
-            _ => false,
+        Ok(newest)
+    }
+
+    /// Makes the tree of what other layers have, and of the rest, which is unpacked apart. Nothing if
+    /// there is too little that is known.
+    fn compose(&self, left: &File) -> Result<Option<u64>> {
+        let packages = &self.recipe.set.packages;
+        let mut known = Known::find(self.zone, self.recipe, self.scope)?;
+        loop {
+            let places = known.places();
+            let is_known = |(place, _): &(u32, &PackageEntry)| places.contains(place);
+            let (old, new): (Vec<_>, Vec<_>) = (0..).zip(packages).partition(is_known);
+            let size = |all: &[(u32, &PackageEntry)]| all.iter().map(|one| one.1.size).sum::<u64>();
+            // Everything is named once more than if it were unpacked where it belongs.
+            if size(&old) < size(&new) / 4 || old.is_empty() {
+                return Ok(None);
+            }
+            let new: Vec<PackageEntry> = new.into_iter().map(|(_, one)| one.clone()).collect();
+            let records = self.unpack_apart(&new)?;
+            let (plan, files) = (self.plan(), (&records, left));
+            let newest = known.compose(self.zone, self.home, plan, files, self.scope)?;
+            self.zone.discard(below(self.home, APART), self.scope)?;
+            if newest.is_some() {
+                return Ok(newest);
+            }
+            self.zone.discard(below(self.home, BELOW), self.scope)?;
+            rewound(left)?;
+        }
+    }
+
+    /// Unpacks each of `packages` into a directory of its own; their records.
+    fn unpack_apart(&self, packages: &[PackageEntry]) -> Result<File> {
+        let records = in_memory(b"")?;
+        if packages.is_empty() {
+            return Ok(records);
+        }
+        let place = below(self.home, APART);
+        self.zone.make_directory(place.clone())?;
+        let (plan, left) = (in_memory(&encode(&self.plan())?)?, in_memory(b"")?);
+        let files = [plan.as_fd(), left.as_fd(), records.as_fd()];
+        let session = self.session(self.directory(&place))?;
+        let unpack = (Job::Bootstrap { apart: true }, &files[..]);
+        job::unpack(&session, unpack, packages, self.archives, self.scope)?;
+        session.end()?;
+        Ok(records)
+    }
+
+    /// Runs the maintainer scripts in `tree`.
+    fn configure(&self, tree: Tree, newest: u64, left: &File) -> Result<()> {
+        let plan = in_memory(&encode(&self.plan())?)?;
+        rewound(left)?;
+        let epoch = self.recipe.epoch.unwrap_or(newest);
+        job::configure(self.session(tree)?, epoch, &plan, left, self.scope)
+    }
+
+    fn directory(&self, place: &Place) -> Tree {
+        Tree::Directory { place: place.clone(), writable: true }
+    }
+
+    fn session(&self, tree: Tree) -> Result<Session> {
+        let options = SessionOptions {
+            tree,
+            files: Vec::new(),
+            hostname: HOSTNAME.into(),
+            binds: Vec::new(),
+            accept_weak: self.site.accept_weak,
+            linux32: self.site.linux32,
+            home: None,
+            memory: 0,
         };
-        match (sent, followed) {
-            // The helper's side saw only that packages stopped coming.
-            (Err(error), _) if !broken_off(&error) => Err(error),
-            (_, followed) => followed.map_err(|error| explain(error, &last)),
+        Session::open(self.zone, options, Vec::new(), self.scope)
+    }
+
+    fn plan(&self) -> BootstrapPlan {
+        let set = &self.recipe.set;
+        let packages = set.packages.iter().map(|package| {
+            (
+                package.name.clone(),
+                package.version.clone(),
+                package.architecture.clone(),
+                package.automatic,
+            )
+        });
+        let file = |path: &str, content: &str| SessionFile {
+            path: path.into(),
+            mode: 0o644,
+            content: bytes(content),
+        };
+        BootstrapPlan {
+            architecture: set.architecture.clone(),
+            packages: packages.collect(),
+            hashes: set.packages.iter().map(|package| package.sha256.to_string()).collect(),
+            files: vec![
+                file("etc/hostname", &format!("{HOSTNAME}\n")),
+                file("etc/resolv.conf", ""),
+                file("etc/apt/sources.list", &self.recipe.sources),
+            ],
+            passing_files: vec![policy()],
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
         }
-    })
+    }
 }
 
-fn panicked() -> Error {
-    Error::new(ErrorKind::Unexpected, "debmock panicked; this is a bug of debmock")
-}
-
-fn plan_file(recipe: &Recipe) -> Result<File> {
-    let packages = recipe.set.packages.iter().map(|package| {
-        (
-            package.name.clone(),
-            package.version.clone(),
-            package.architecture.clone(),
-            package.automatic,
-        )
-    });
-    let file = |path: &str, content: &str| SessionFile {
-        path: path.into(),
-        mode: 0o644,
-        content: bytes(content),
-    };
-    let plan = BootstrapPlan {
-        architecture: recipe.set.architecture.clone(),
-        packages: packages.collect(),
-        files: vec![
-            file("etc/hostname", &format!("{HOSTNAME}\n")),
-            file("etc/resolv.conf", ""),
-            file("etc/apt/sources.list", &recipe.sources),
-        ],
-        passing_files: vec![policy()],
-        threads: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
-    };
+/// A file that has no name, to be read from its beginning.
+pub(super) fn in_memory(content: &[u8]) -> Result<File> {
     let doing = || "cannot prepare the plan".to_owned();
     let mut file = File::from(memfd_create("debmock-plan", MemfdFlags::CLOEXEC).doing(doing)?);
-    file.write_all(&encode(&plan)?).doing(doing)?;
-    file.seek(SeekFrom::Start(0)).doing(doing)?;
+    file.write_all(content).doing(doing)?;
+    rewound(&file)?;
     Ok(file)
 }
 
-/// Fetches the packages and hands each one over as soon as it is there.
-fn send(recipe: &Recipe, archives: &Archives<'_>, channel: &Channel, scope: &Scope) -> Result<()> {
-    let newest = AtomicU64::new(0);
-    let started = Instant::now();
-    let total = recipe.set.size();
-    scope.emit(What::StageStarted {
-        stage: "fetch".into(),
-        detail: format!("{} packages, {} MB", recipe.set.packages.len(), total / 1_000_000),
-    });
-    let fetched = archives.fetch(&recipe.set.packages, scope, |package, path| {
-        let doing = || format!("cannot open {}", path.display());
-        let mut file = File::open(path).doing(doing)?;
-        newest.fetch_max(package_time(&mut file).doing(doing)?, Ordering::Relaxed);
-        let PackageEntry { name, version, architecture, .. } = package.clone();
-        Ok(channel.send(&Control::Package { name, version, architecture }, &[file.as_fd()])?)
-    });
-    scope.emit(What::StageFinished {
-        stage: "fetch".into(),
-        seconds: crate::event::seconds(started.elapsed()),
-        success: fetched.is_ok(),
-    });
-    if fetched.is_err() {
-        // The other side waits for packages; this tells it that none will come.
-        let _ = channel.abandon();
-    }
-    fetched?;
-    let epoch = recipe.epoch.unwrap_or_else(|| newest.load(Ordering::Relaxed));
-    Ok(channel.control(&Control::End { epoch })?)
-}
-
-/// When a package was built: the time of its first member (`deb(5)`), which dpkg-deb takes from
-/// `SOURCE_DATE_EPOCH`, the date of the newest changelog entry. Zero if it has none: what is no
-/// package is for the helper to refuse.
-fn package_time(file: &mut File) -> std::io::Result<u64> {
-    let mut head = Vec::new();
-    Read::by_ref(file).take(36).read_to_end(&mut head)?;
-    file.seek(SeekFrom::Start(0))?;
-    let field = head.get(24..36).and_then(|field| std::str::from_utf8(field).ok());
-    Ok(field.and_then(|field| field.trim().parse().ok()).unwrap_or(0))
-}
-
-/// Turns what the helper tells into events, until it has ended.
-fn follow(recipe: &Recipe, channel: &Channel, scope: &Scope) -> Result<()> {
-    let total = recipe.set.packages.len() as u64;
-    let mut running: Option<(String, Instant)> = None;
-    let finish = |running: &mut Option<(String, Instant)>, success: bool| {
-        if let Some((stage, started)) = running.take() {
-            let seconds = crate::event::seconds(started.elapsed());
-            scope.emit(What::StageFinished { stage, seconds, success });
-        }
-    };
-    loop {
-        if let Err(error) = scope.check() {
-            finish(&mut running, false);
-            return Err(error);
-        }
-        let reply = match channel.receive(Duration::from_millis(100)) {
-            Ok(Some((reply, _))) => reply,
-            Ok(None) => continue,
-            Err(error) => {
-                finish(&mut running, false);
-                return Err(error.into());
-            }
-        };
-        match reply {
-            Reply::Stage(stage) => {
-                finish(&mut running, true);
-                scope.emit(What::StageStarted { stage: stage.clone(), detail: String::new() });
-                running = Some((stage, Instant::now()));
-            }
-            Reply::Unpacked { name, version, architecture, done } => {
-                let action = PackageAction::Unpacked;
-                scope.emit(What::Package { action, name, version, architecture });
-                let (stage, unit) = ("unpack".into(), Unit::Packages);
-                scope.emit(What::Progress { stage, done, total: Some(total), unit });
-            }
-            Reply::Done => {
-                finish(&mut running, true);
-                return Ok(());
-            }
-            Reply::Failed(failure) => {
-                finish(&mut running, false);
-                return Err(failure.into());
-            }
-            other => return Err(unexpected(&other).into()),
-        }
-    }
-}
-
-/// What the root's programs print, line by line; the last lines are kept for an error.
-fn read_log(log: File, scope: &Scope, last: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(log);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match reader.by_ref().take(1 << 16).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        scope.line(Log::Root, text.clone());
-        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.len() == LAST_LINES {
-            last.remove(0);
-        }
-        last.push(text);
-    }
-}
-
-/// A package that cannot be unpacked or configured is a failure of the bootstrap; what the root's
-/// programs said last goes along.
-fn explain(error: Error, last: &Mutex<Vec<String>>) -> Error {
-    if !matches!(error.kind(), ErrorKind::Buildroot | ErrorKind::Exec | ErrorKind::Io) {
-        return error;
-    }
-    let last = last.lock().unwrap_or_else(PoisonError::into_inner);
-    // Programs of the root say it in words only (LC_ALL is C.UTF-8 there).
-    let full = |line: &String| {
-        line.contains("No space left on device") || line.contains("Disk quota exceeded")
-    };
-    if last.iter().any(full) {
-        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-        return Error::io(error.to_string(), full);
-    }
-    let error = error.with_kind(ErrorKind::Bootstrap);
-    if last.is_empty() {
-        error.or_hint("what the archive offers is damaged or does not fit together: take another mirror, suite or version, or leave the package out")
-    } else {
-        error.with_hint(format!("it said last:\n{}", last.join("\n")))
-    }
+/// A file that another process has written to or read, from its beginning.
+pub(super) fn rewound(file: &File) -> Result<BorrowedFd<'_>> {
+    let mut at = file;
+    at.seek(SeekFrom::Start(0)).doing(|| "cannot read what was unpacked".into())?;
+    Ok(file.as_fd())
 }

@@ -3,13 +3,14 @@
 use super::aside::{self, Aside};
 use super::export::{BESIDE, written};
 use super::snapshot::SNAPSHOTS;
-use super::{Base, Buildroot, Compression, ExportOptions, Form, Lower, Storage};
+use super::{Base, Buildroot, Compression, ExportOptions, Form, Lower, Opening, Session, Storage};
 use crate::error::{IoContext, Result};
 use crate::image::{Digest, NewLayer, Platform, Writer, reference};
 use crate::operation::Scope;
 use crate::store::Held;
 use debmock_helper::pack::{self, Devices};
-use debmock_helper::protocol::{Channel, Job, Place, bytes};
+use debmock_helper::protocol::{Area, Channel, Job, Place, Tree, bytes};
+use debmock_helper::store::BELOW;
 use sha2::{Digest as _, Sha256};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,7 +41,11 @@ impl Buildroot {
                 // With other times it is another layer.
                 let key = key.filter(|_| options.source_date_epoch.is_none());
                 let pack = options.pack(Devices::Empty);
-                let start = |output: BorrowedFd<'_>| self.zone.pack(place, pack, output);
+                let whole = self.open_twofold(&place, scope)?;
+                let start = |output: BorrowedFd<'_>| match &whole {
+                    Some(session) => session.job(Job::Export { path: bytes("/"), pack }, &[output]),
+                    None => self.zone.pack(place, pack, output),
+                };
                 newest = newest.max(add(&mut writer, (what, key), options, start, scope)?);
             }
         }
@@ -54,6 +59,19 @@ impl Buildroot {
         }
         open_to_all(beside.path()).doing(doing)?;
         beside.place(target).doing(doing)
+    }
+
+    /// A session that sees a layer which is in two parts as one tree, and nothing else.
+    fn open_twofold(&self, place: &Place, scope: &Scope) -> Result<Option<Session>> {
+        let Some((home, _)) = place.path.rsplit_once('/').filter(|_| place.area == Area::Layers)
+        else {
+            return Ok(None);
+        };
+        if !self.zone.list(Place::layer(home))?.iter().any(|name| name == BELOW) {
+            return Ok(None);
+        }
+        let tree = Tree::Overlay { lower: vec![place.clone()], upper: None };
+        self.open_tree(tree, Opening::default(), Vec::new(), scope).map(Some)
     }
 
     /// The trees of the buildroot, what they are, and the keys of those that others may share; the

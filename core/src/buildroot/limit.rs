@@ -83,6 +83,7 @@ impl Buildroot {
                 }
             }
         }
+        // What a layer shares with others is theirs when it is gone: whoever comes next measures anew.
         for key in surplus(candidates, kept, most) {
             self.remove_layer(&key, scope)?;
         }

@@ -276,7 +276,7 @@ impl Session {
 
     /// Ends every process and every mount of it, while somebody may still hold the value: whatever
     /// is asked of it afterwards fails.
-    pub(super) fn end(&self) -> Result<()> {
+    pub(crate) fn end(&self) -> Result<()> {
         let request = Request::End { session: self.number()? };
         Ok(self.zone.helper().request(&request, &[])?.done()?)
     }

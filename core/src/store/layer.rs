@@ -77,6 +77,14 @@ pub(crate) fn below(home: &Place, name: &str) -> Place {
     Place { area: home.area, path: format!("{}/{name}", home.path) }
 }
 
+/// Keeps the layer of this key from being removed as long as the value lives.
+///
+/// # Errors
+/// [`ErrorKind::Locked`](crate::ErrorKind::Locked) if somebody makes or removes it just now.
+pub(crate) fn hold(zone: &Zone, key: &str, scope: &Scope) -> Result<Held> {
+    zone.lock(&format!("{LAYER_LOCK}{key}"), false, Some(Duration::ZERO), scope)
+}
+
 /// The layer of `key`; if it is missing, `make` makes the tree `root` in the directory that it is
 /// given.
 ///

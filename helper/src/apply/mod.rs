@@ -143,7 +143,7 @@ fn unpack_all_of<'a>(
     let unpacker = Unpacker::with_tree(Tree::new(root).with_journal(journal), cancel);
     let unpacked = Mutex::new(Vec::new());
     let objection = Mutex::new(None);
-    let each = |one: Unpacked| {
+    let each = |one: Unpacked, _| {
         if let Err(why) = present.admit(unpacker.tree(), &one) {
             objection.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
             // Whoever sees it looks for the objection first.

@@ -95,6 +95,9 @@ pub enum Error {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// Packages that were unpacked earlier are gone, or not as they were.
+    #[error("{} of the store are not as they were unpacked", .0.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", "))]
+    Changed(Vec<Identity>),
     /// The packages are not those of the plan.
     #[error("{0}")]
     Plan(String),

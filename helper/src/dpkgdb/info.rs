@@ -5,7 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+use serde::{Deserialize, Serialize};
 
 use super::addition::Addition;
 use super::registry::Registry;
@@ -26,7 +29,7 @@ pub struct Database<'a> {
 }
 
 /// A package of the database, as far as later steps need it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// Name, version and architecture.
     pub identity: Identity,
@@ -40,8 +43,8 @@ pub struct Summary {
     pub control_file: ControlFile,
 }
 
-#[derive(Debug)]
-pub(super) struct Record {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
     pub summary: Summary,
     pub files: Vec<Vec<u8>>,
     pub interests: Vec<Interest>,
@@ -215,7 +218,7 @@ pub(crate) fn read(root: BorrowedFd<'_>, path: &str) -> Result<Vec<u8>, Error> {
     Ok(data)
 }
 
-/// Writes a new file, or replaces the content of one, with owner 0:0.
+/// Writes a new file, in the place of one that is there, with owner 0:0.
 pub(crate) fn write(
     directory: &OwnedFd,
     shown: &str,
@@ -229,10 +232,18 @@ pub(crate) fn write(
         path: format!("/{shown}/{name}"),
         source,
     };
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(|error| fail(error.into()))?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let create = || rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR);
+    let fd = match create() {
+        Err(Errno::EXIST) => {
+            // A package may bring it, and other trees may have that file, too.
+            rustix::fs::unlinkat(directory, name, AtFlags::empty())
+                .map_err(|error| fail(error.into()))?;
+            create()
+        }
+        other => other,
+    }
+    .map_err(|error| fail(error.into()))?;
     let mut file = std::fs::File::from(fd);
     file.write_all(data).map_err(fail)?;
     if !rustix::process::geteuid().is_root() {

@@ -23,6 +23,7 @@ pub mod version;
 
 pub(crate) use addition::{Addition, mark, settle};
 pub use extended::{ExtendedState, bucket_order, extended_states};
+pub(crate) use info::Record;
 pub use info::{Database, Summary};
 pub(crate) use present::{Objection, Present};
 pub(crate) use registry::Registry;

@@ -35,10 +35,20 @@ impl<'a> Registry<'a> {
             let identity = &package.summary.identity;
             (places.get(identity).copied().unwrap_or(usize::MAX), identity.clone())
         });
-        let registry = Self { root, packages, known: 0 };
+        let registry = Self::resume(root, packages);
         registry.write_triggers()?;
         registry.write_status(b"")?;
         Ok(registry)
+    }
+
+    /// That of a root of whose packages dpkg knows none yet; they are in their order.
+    pub(crate) fn resume(root: BorrowedFd<'a>, packages: Vec<Record>) -> Self {
+        Self { root, packages, known: 0 }
+    }
+
+    /// The packages in their order.
+    pub(crate) fn packages(&self) -> &[Record] {
+        &self.packages
     }
 
     /// Adds the first `count` packages to the status as unpacked, as far as they are not in it

@@ -113,6 +113,19 @@ pub enum Request {
         /// How.
         pack: Pack,
     },
+    /// Which packages were unpacked already. Descriptors: reply socket, the SHA-256 of each `.deb`
+    /// as a list, encoded in a file. [`Reply::Known`] tells, for one layer after the other;
+    /// [`Reply::Done`] ends it.
+    Known,
+    /// Fill the missing directory `below` of `home` with packages that were unpacked already, and
+    /// write their records beside it. Descriptors: reply socket, the [`ComposePlan`] encoded in a
+    /// file, the records of what was unpacked apart, a file for what [`Job::Configure`] takes.
+    Compose {
+        /// A layer that is being made.
+        home: Place,
+    },
+    /// Write a new file. Descriptors: reply socket, content.
+    Keep(Place),
     /// Mount a directory of the store read-only into a session.
     Attach {
         /// The number that [`Reply::Opened`] told.
@@ -314,10 +327,7 @@ pub enum Control {
         architecture: String,
     },
     /// No more packages will come.
-    End {
-        /// `SOURCE_DATE_EPOCH` for maintainer scripts, seconds since 1970.
-        epoch: u64,
-    },
+    End,
 }
 
 /// Work that a process forked from the keeper does on the files of the root.
@@ -359,9 +369,22 @@ pub enum Job {
         /// What.
         path: Bytes,
     },
-    /// Fill the empty tree with packages, which come as [`Control::Package`]. Descriptors: the
-    /// [`BootstrapPlan`] encoded in a file, the log of the programs that run.
-    Bootstrap,
+    /// Fill the empty tree with packages, which come as [`Control::Package`], and configure none;
+    /// [`Reply::Composed`] tells the end.
+    /// Descriptors: the [`BootstrapPlan`] encoded in a file, a file for what [`Job::Configure`]
+    /// takes, a file for the records of the packages.
+    Bootstrap {
+        /// Each into a directory of its own, called by the SHA-256 of its `.deb`; nobody can
+        /// configure them there.
+        apart: bool,
+    },
+    /// Run the maintainer scripts of packages that were unpacked. Descriptors: the
+    /// [`BootstrapPlan`] encoded in a file, what unpacking left for this, the log of the programs
+    /// that run.
+    Configure {
+        /// `SOURCE_DATE_EPOCH` for maintainer scripts, seconds since 1970.
+        epoch: u64,
+    },
     /// Bring new packages into the root, which come as [`Control::Package`]. Descriptors: the
     /// [`ApplyPlan`] encoded in a file, the log of the programs that run.
     Apply,
@@ -405,7 +428,14 @@ pub struct Pack {
 impl Job {
     /// Whether it may fill a disk.
     pub fn writes(&self) -> bool {
-        matches!(self, Job::WriteFile { .. } | Job::Bootstrap | Job::Apply | Job::Import { .. })
+        matches!(
+            self,
+            Job::WriteFile { .. }
+                | Job::Bootstrap { .. }
+                | Job::Configure { .. }
+                | Job::Apply
+                | Job::Import { .. }
+        )
     }
 }
 
@@ -416,12 +446,24 @@ pub struct BootstrapPlan {
     pub architecture: String,
     /// Every package: name, version, architecture, and whether it is there only as a dependency.
     pub packages: Vec<(String, String, String, bool)>,
+    /// The SHA-256 of the `.deb` of each, in the same order, in hexadecimal digits.
+    pub hashes: Vec<String>,
     /// Files that no package brings, written before the packages come.
     pub files: Vec<SessionFile>,
     /// Files that are there only while maintainer scripts run.
     pub passing_files: Vec<SessionFile>,
     /// Threads that unpack.
     pub threads: u32,
+}
+
+/// What [`Request::Compose`] makes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct ComposePlan {
+    /// What the tree is to be.
+    pub bootstrap: BootstrapPlan,
+    /// Layers, and the places in `bootstrap.packages` of what is taken from each. All others were
+    /// unpacked apart.
+    pub layers: Vec<(String, Vec<u32>)>,
 }
 
 /// What [`Job::Apply`] does.
@@ -509,6 +551,20 @@ pub enum Reply {
         /// Packages done so far.
         done: u64,
     },
+    /// These of the wanted packages, by their places in the list, are unpacked in a layer.
+    Known {
+        /// Its key.
+        layer: String,
+        /// Their places.
+        packages: Vec<u32>,
+    },
+    /// The tree is complete.
+    Composed {
+        /// When the newest of its packages was built, seconds since 1970.
+        newest: u64,
+    },
+    /// These packages, by their places in the plan, are not as they were unpacked.
+    Changed(Vec<u32>),
     /// The job was not done and nothing was changed, for this reason: it has to be done another
     /// way.
     Declined(String),

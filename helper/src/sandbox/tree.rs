@@ -19,6 +19,9 @@ use rustix::mount::{
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 /// Bytes of a mount option that `fsconfig(2)` takes.
 const OPTION: usize = 255;
 
@@ -71,12 +74,6 @@ fn mount_with(
             bind(&directory, if *writable { NODEV } else { NODEV | RDONLY })
                 .isolating(|| format!("cannot mount {}", place.path))
         }
-        // An overlay of one layer and no upper does not exist.
-        Tree::Overlay { lower, upper: None } if lower.len() == 1 => {
-            check_boot(entered, &lower[0])?;
-            bind(&store::open_directory(entered, &lower[0])?, NODEV | RDONLY)
-                .isolating(|| format!("cannot mount {}", lower[0].path))
-        }
         Tree::Overlay { lower, upper } => overlay(entered, lower, upper.as_ref(), open, memory),
     }
 }
@@ -112,8 +109,22 @@ fn overlay(
 ) -> Result<OwnedFd, Failure> {
     let mut layers = Vec::new();
     for place in lower {
-        check_boot(entered, place)?;
+        let home = check_boot(entered, place)?;
         layers.push(store::open_directory(entered, place)?);
+        // What maintainer scripts made lies above what they were unpacked with.
+        if let (Area::Layers, Some((home, _))) = (place.area, home) {
+            match openat(&home, store::BELOW, DIRECTORY, Mode::empty()) {
+                Ok(below) => layers.push(below),
+                Err(Errno::NOENT) => {}
+                Err(error) => {
+                    return Err(Failure::system(format!("cannot open {}", place.path), error));
+                }
+            }
+        }
+    }
+    // An overlay of one layer and no upper does not exist.
+    if let ([one], None) = (layers.as_slice(), upper) {
+        return bind(one, NODEV | RDONLY).isolating(|| format!("cannot mount {}", lower[0].path));
     }
     let mut change = None;
     if let Some(place) = upper {

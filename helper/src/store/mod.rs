@@ -6,6 +6,7 @@
 //! what a killed one left the next helper takes up.
 
 mod boot;
+mod compose;
 mod copy;
 mod files;
 mod lend;
@@ -13,6 +14,7 @@ mod remove;
 mod trail;
 
 pub use boot::{check as check_boot, claim};
+pub use compose::{APART, BELOW, RECORDS, compose, keep, known};
 pub use copy::copy_tree;
 pub use files::{
     boot_id, look_alike, make_directory_at, make_path, now_nanos, open_directory, read_at,

@@ -6,7 +6,6 @@ use rustix::fs::{
     statat, unlinkat,
 };
 use rustix::io::Errno;
-use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -158,11 +157,11 @@ fn unlink(at: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<(), Errno> 
     }
 }
 
-/// Bytes on disk of everything beneath `directory`, each file once. Directories that this process
-/// may not read count for themselves alone.
+/// Bytes on disk of everything beneath `directory`. A file with names in other trees, too, counts for
+/// the share that the names beneath have of all: so trees that share files take, together, what is
+/// on the disk. Directories that this process may not read count for themselves alone.
 pub fn usage(directory: &OwnedFd) -> Result<u64, Errno> {
     let mut total = 0;
-    let mut seen = HashSet::new();
     let mut trail = Trail::new(directory)?;
     // What is still to be entered, for each directory on the way down.
     let mut waiting = vec![Vec::new()];
@@ -176,13 +175,13 @@ pub fn usage(directory: &OwnedFd) -> Result<u64, Errno> {
                     Err(Errno::NOENT | Errno::ACCESS) => continue,
                     Err(error) => return Err(error),
                 };
-                let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
-                if is_directory {
+                let bytes = stat.st_blocks as u64 * 512;
+                if FileType::from_raw_mode(stat.st_mode).is_dir() {
                     names.push(name);
-                } else if stat.st_nlink > 1 && !seen.insert((stat.st_dev, stat.st_ino)) {
-                    continue;
+                    total += bytes;
+                } else {
+                    total += bytes / (stat.st_nlink as u64).max(1);
                 }
-                total += stat.st_blocks as u64 * 512;
             }
         }
         let Some(name) = names.pop() else {

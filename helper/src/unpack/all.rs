@@ -2,6 +2,8 @@
 
 use std::collections::BinaryHeap;
 use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 use super::error::{Error, Problem};
 use super::package::{Unpacked, Unpacker};
+use super::record::{Record, Records};
+use super::tree::Tree;
 use crate::dpkgdb::Identity;
 
 /// A package file that is complete, and whose hash its sender has checked.
@@ -68,7 +72,7 @@ struct Queue {
 ///
 /// `first` names the package that has to be in the tree before any other is touched
 /// (`base-files`, which may bring the links of a merged /usr); the others wait for it.
-/// `each` takes what became of a package, on the thread that unpacked it; `progress` is
+/// `each` takes what became of a package and when it was built (seconds since 1970), on the thread that unpacked it; `progress` is
 /// called after it, one call at a time.
 ///
 /// Returns after the last package, or soon after the first error or a cancellation.
@@ -81,16 +85,144 @@ pub fn unpack_all(
     threads: usize,
     first: Option<&str>,
     cancel: &AtomicBool,
-    each: &(dyn Fn(Unpacked) -> Result<(), Error> + Sync),
+    each: &(dyn Fn(Unpacked, u64) -> Result<(), Error> + Sync),
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<(), Error> {
+    let unpack = |file: File, identity: &Identity| unpacker.unpack_deb(file, identity, None);
+    unpack_with(&unpack, arrivals, threads, first, cancel, each, progress)
+}
+
+/// As [`unpack_all`], each package into the directory of its own that `place` gives: none of them
+/// sees what another one brings.
+///
+/// # Errors
+/// Those of [`unpack_all`] and of `place`.
+pub(crate) fn unpack_apart(
+    place: &(dyn Fn(&Identity) -> Result<OwnedFd, Error> + Sync),
+    arrivals: &Receiver<Arrival>,
+    threads: usize,
+    cancel: &AtomicBool,
+    each: &(dyn Fn(Unpacked, u64) -> Result<(), Error> + Sync),
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<(), Error> {
+    let unpack = |file: File, identity: &Identity| {
+        let root = place(identity)?;
+        Unpacker::new(root.as_fd(), cancel).unpack_deb(file, identity, None)
+    };
+    unpack_with(&unpack, arrivals, threads, None, cancel, each, progress)
+}
+
+/// A package that was unpacked earlier.
+#[derive(Debug)]
+pub(crate) struct Known<'k> {
+    /// What the index says it is.
+    pub identity: Identity,
+    /// Where its record is, and the number of it.
+    pub records: &'k Records,
+    pub number: usize,
+    /// Where its files are.
+    pub tree: &'k Tree<'k>,
+}
+
+/// Makes known packages, with several threads; the one called `first` before all others. `each`
+/// takes what became of a package, its record, and that record as bytes.
+///
+/// Returns those that were not as they were recorded. The tree is of no use then, nor after an
+/// error.
+///
+/// # Errors
+/// The first error of a package or of `each`.
+pub(crate) fn take_all(
+    unpacker: &Unpacker<'_>,
+    mut packages: Vec<Known<'_>>,
+    threads: usize,
+    first: Option<&str>,
+    each: &(dyn Fn(Unpacked, Record, Vec<u8>) -> Result<(), Error> + Sync),
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Vec<Identity>, Error> {
+    let changed = Mutex::new(Vec::new());
+    let report = Mutex::new((0, progress));
+    let take = |known: &Known<'_>| -> Result<(), Error> {
+        let identity = &known.identity;
+        let unpacked = known.records.bytes(known.number).and_then(|bytes| {
+            let record = Records::decode(&bytes)?;
+            Ok((bytes, record))
+        });
+        let taken = match unpacked {
+            Ok((bytes, record)) => {
+                unpacker.take(&record, known.tree).map(|unpacked| (unpacked, record, bytes))
+            }
+            Err(error) => {
+                let problem = Problem::Changed(format!("its record cannot be read ({error})"));
+                Err(Error::new(&identity.name, problem))
+            }
+        };
+        let (unpacked, record, bytes) = match taken {
+            Ok(taken) if taken.0.control.identity == *identity => taken,
+            Err(error) if !matches!(error.problem(), Problem::Changed(_)) => return Err(error),
+            _ => {
+                changed.lock().unwrap_or_else(PoisonError::into_inner).push(identity.clone());
+                return Ok(());
+            }
+        };
+        let size = unpacked.bytes;
+        each(unpacked, record, bytes)?;
+        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.0 += 1;
+        let done = report.0;
+        (report.1)(Progress { package: identity.clone(), done, bytes: size });
+        Ok(())
+    };
+    if let Some(at) = packages.iter().position(|known| Some(&*known.identity.name) == first) {
+        take(&packages.swap_remove(at))?;
+    }
+    let failure = Mutex::new(None);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(known) = packages.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = take(known) {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                // The others find nothing left to do.
+                next.store(packages.len(), Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.max(1) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(changed.into_inner().unwrap_or_else(PoisonError::into_inner)),
+    }
+}
+
+/// When a package was built: the time of its first member (`deb(5)`), which dpkg-deb takes from
+/// `SOURCE_DATE_EPOCH`, the date of the newest changelog entry. Zero if it has none.
+fn built(file: &File) -> u64 {
+    let mut field = [0; 12];
+    let field = file.read_exact_at(&mut field, 24).ok().and(std::str::from_utf8(&field).ok());
+    field.and_then(|field| field.trim().parse().ok()).unwrap_or(0)
+}
+
+fn unpack_with(
+    unpack: &(dyn Fn(File, &Identity) -> Result<Unpacked, Error> + Sync),
+    arrivals: &Receiver<Arrival>,
+    threads: usize,
+    first: Option<&str>,
+    cancel: &AtomicBool,
+    each: &(dyn Fn(Unpacked, u64) -> Result<(), Error> + Sync),
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(), Error> {
     let queue = Mutex::new(Queue::default());
     let changed = Condvar::new();
     let progress = Mutex::new(progress);
     let done = AtomicUsize::new(0);
-    let finish = |identity: &Identity, unpacked: Unpacked| -> Result<(), Error> {
+    let finish = |identity: &Identity, unpacked: Unpacked, built: u64| -> Result<(), Error> {
         let bytes = unpacked.bytes;
-        each(unpacked)?;
+        each(unpacked, built)?;
         let mut report = progress.lock().unwrap_or_else(PoisonError::into_inner);
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         (*report)(Progress { package: identity.clone(), done, bytes });
@@ -98,8 +230,9 @@ pub fn unpack_all(
     };
     let unpack = |arrival: Arrival| -> Result<(), Error> {
         let Arrival { file, identity } = arrival;
-        let unpacked = unpacker.unpack_deb(file, &identity, None)?;
-        finish(&identity, unpacked)
+        let built = built(&file);
+        let unpacked = unpack(file, &identity)?;
+        finish(&identity, unpacked, built)
     };
     std::thread::scope(|scope| {
         let mut started = 0;

@@ -2,6 +2,8 @@
 
 use std::io::{BufReader, Read};
 
+use serde::{Deserialize, Serialize};
+
 use super::ar::ArReader;
 use super::codec::{Compression, Decoder, Sums};
 use super::error::{Error, Problem, shown};
@@ -13,7 +15,7 @@ const MAX_CONTROL_FILES: usize = 256;
 const MAX_CONTROL_BYTES: u64 = 64 << 20;
 
 /// One file of `control.tar`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlFile {
     /// Plain name, for example `postinst`.
     pub name: String,
@@ -22,6 +24,7 @@ pub struct ControlFile {
     /// Seconds since 1970.
     pub mtime: i64,
     /// Content.
+    #[serde(with = "serde_bytes")]
     pub data: Vec<u8>,
 }
 
@@ -39,6 +42,15 @@ pub struct Control {
 }
 
 impl Control {
+    /// From the file `control` and the others.
+    pub(super) fn new(control_file: ControlFile, files: Vec<ControlFile>) -> Result<Self, Problem> {
+        let stanza = Stanza::parse_one(&control_file.data)
+            .map_err(|error| Problem::malformed(format!("its control file is damaged: {error}")))?;
+        let identity = Identity::of(&stanza)
+            .map_err(|error| Problem::malformed(format!("its control file is damaged: {error}")))?;
+        Ok(Self { stanza, identity, files, control_file })
+    }
+
     /// The control file called `name`.
     pub fn file(&self, name: &str) -> Option<&ControlFile> {
         self.files.iter().find(|file| file.name == name)
@@ -225,9 +237,5 @@ fn read_control<R: Read>(
         return Err(Problem::malformed("has no file called control"));
     };
     let control_file = files.remove(at);
-    let stanza = Stanza::parse_one(&control_file.data)
-        .map_err(|error| Problem::malformed(format!("its control file is damaged: {error}")))?;
-    let identity = Identity::of(&stanza)
-        .map_err(|error| Problem::malformed(format!("its control file is damaged: {error}")))?;
-    Ok(Control { stanza, identity, files, control_file })
+    Control::new(control_file, files)
 }

@@ -58,6 +58,9 @@ pub enum Problem {
         /// What the control file says.
         found: String,
     },
+    /// What was unpacked earlier is gone, or is not as it was recorded.
+    #[error("is not as it was unpacked earlier: {0}")]
+    Changed(String),
     /// Somebody asked to stop.
     #[error("was cancelled")]
     Cancelled,

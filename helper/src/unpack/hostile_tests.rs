@@ -362,7 +362,7 @@ fn the_first_failure_ends_the_whole_set() {
         sender.send(Arrival { file, identity: identity(name) }).unwrap();
     }
     // The sender stays alive: the failure must not wait for more packages.
-    let each = |_| Ok(());
+    let each = |_, _| Ok(());
     let mut progress = |_| {};
     let error =
         unpack_all(&unpacker, &receiver, 2, None, &NEVER, &each, &mut progress).unwrap_err();

@@ -9,7 +9,9 @@
 //! - memory and disk are bounded whatever the headers claim ([`Limits`]); damaged, truncated
 //!   and foreign archives are errors that name package, member and path ([`Error`]);
 //! - packages are unpacked in parallel ([`unpack_all`]); the result does not depend on the
-//!   order in which they come.
+//!   order in which they come;
+//! - a package that was unpacked once is taken from there, checked, and not decoded again
+//!   ([`Records`]).
 //!
 //! What dpkg's database says about the packages is for its neighbour [`crate::dpkgdb`]. There
 //! are no `fsync`s: a tree that was not completed is thrown away by its owner.
@@ -24,16 +26,20 @@ mod error;
 mod package;
 pub(crate) mod path;
 pub(crate) mod place;
+mod record;
 pub(crate) mod tarstream;
 mod tree;
 
 pub use all::{Arrival, Progress, unpack_all};
+pub(crate) use all::{Known, take_all, unpack_apart};
 pub use codec::{Compression, Decoder, Sums};
 pub use deb::{Conffile, Control, ControlFile, inspect};
 pub(crate) use error::shown as escaped;
 pub use error::{Error, Problem};
 pub use package::{Unpacked, Unpacker, hex};
 pub use place::Limits;
+pub(crate) use record::Record;
+pub use record::Records;
 pub use tree::Tree;
 pub(crate) use tree::set_mode;
 

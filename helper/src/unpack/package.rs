@@ -14,6 +14,7 @@ use super::deb::{Conffile, Control, DebReader};
 use super::error::{Error, Problem, shown};
 use super::path::{Absolute, clean, split};
 use super::place::{Budget, Limits, Placed, Placer, Watch};
+use super::record::Record;
 use super::tarstream::{Entry, Kind, TarStream};
 use super::tree::Tree;
 use crate::dpkgdb::Identity;
@@ -42,6 +43,8 @@ pub struct Unpacked {
     pub generated_md5sums: Option<Vec<u8>>,
     /// Bytes of file content.
     pub bytes: u64,
+    /// What its archive holds, without the content.
+    pub(crate) entries: Vec<Entry>,
     /// Its directories.
     pub(crate) directories: Vec<Directory>,
     /// Directories (canonical paths) in which it made a file.
@@ -118,17 +121,68 @@ impl<'a> Unpacker<'a> {
             }));
         }
         let control = &reader.control;
-        let installed_size =
-            control.stanza.text("Installed-Size").and_then(|text| text.parse().ok()).unwrap_or(0);
         let conffiles =
             control.conffiles().map_err(|problem| fail(problem).in_member("conffiles"))?;
-        let mut job = Job {
+        let mut job = self.job(control, &conffiles, limits);
+        job.sums = control.file("md5sums").is_none().then(Vec::new);
+        let member = reader.data_member().to_owned();
+        let in_data = |problem| fail(problem).in_member(&member);
+        let mut stream = reader.data()?;
+        let mut entries = Vec::new();
+        while let Some(entry) = stream.next().map_err(in_data)? {
+            let write = &mut |job: &mut Job<'_, 'a>, path: &[u8], target: &[u8], entry: &Entry| {
+                job.file(path, target, entry, &mut stream)
+            };
+            job.place(&entry, write).map_err(|problem| in_data(problem).at(&entry.name))?;
+            entries.push(entry);
+        }
+        stream.finish().map_err(in_data)?;
+        let done = job.done();
+        Ok(done.of(reader.finish()?, conffiles, entries))
+    }
+
+    /// Makes what `record` says, with the files of the tree `from`, which get another name.
+    ///
+    /// # Errors
+    /// [`Problem::Changed`] if something in `from` is gone or is not what was recorded; else as
+    /// [`Unpacker::unpack_deb`].
+    pub(crate) fn take(&self, record: &Record, from: &Tree<'_>) -> Result<Unpacked, Error> {
+        let changed = |problem: Problem| Problem::Changed(problem.to_string());
+        let control = record
+            .control()
+            .map_err(|problem| Error::new("a recorded package", changed(problem)))?;
+        let subject = format!("package {}", control.identity.name);
+        let fail = |problem| Error::new(&subject, problem);
+        let conffiles = control.conffiles().map_err(|problem| fail(changed(problem)))?;
+        let mut job = self.job(&control, &conffiles, None);
+        let mut source = Placer::new(from);
+        for entry in &record.entries {
+            let link = &mut |job: &mut Job<'_, 'a>, path: &[u8], target: &[u8], entry: &Entry| {
+                job.existing_file(path, target, entry, &mut source)
+            };
+            job.place(entry, link).map_err(|problem| fail(problem).at(&entry.name))?;
+        }
+        let mut done = job.done();
+        done.sums = record.generated_md5sums.clone().map(serde_bytes::ByteBuf::into_vec);
+        Ok(done.of(control, conffiles, Vec::new()))
+    }
+
+    /// The work on a package that nobody has begun yet.
+    fn job(
+        &self,
+        control: &Control,
+        conffiles: &[Conffile],
+        limits: Option<Limits>,
+    ) -> Job<'_, 'a> {
+        let installed_size =
+            control.stanza.text("Installed-Size").and_then(|text| text.parse().ok()).unwrap_or(0);
+        Job {
             placer: Placer::new(&self.tree),
             claims: &self.claims,
-            claimant: self.claims.register(&identity, &control.stanza),
+            claimant: self.claims.register(&control.identity, &control.stanza),
             cancel: self.cancel,
             budget: Budget::new(limits.unwrap_or_else(|| Limits::for_package(installed_size))),
-            sums: control.file("md5sums").is_none().then(Vec::new),
+            sums: None,
             conffiles: conffiles
                 .iter()
                 .filter(|one| !one.remove_on_upgrade)
@@ -145,33 +199,47 @@ impl<'a> Unpacker<'a> {
             owners: Default::default(),
             uneven_links: false,
             bytes: 0,
-        };
-        let member = reader.data_member().to_owned();
-        let in_data = |problem| fail(problem).in_member(&member);
-        let mut stream = reader.data()?;
-        while let Some(entry) = stream.next().map_err(in_data)? {
-            job.place(&entry, &mut stream).map_err(|problem| in_data(problem).at(&entry.name))?;
         }
-        stream.finish().map_err(in_data)?;
-        let Job { sums, files, directories, filled, symlinks, .. } = job;
-        let Job { alias_links, foreign_owner, owners, uneven_links, bytes, .. } = job;
-        let control = reader.finish()?;
-        Ok(Unpacked {
-            control,
-            files,
-            conffiles,
-            generated_md5sums: sums,
-            bytes,
-            directories,
-            filled,
-            symlinks,
-            alias_links,
-            foreign_owner,
-            owners,
-            uneven_links,
-        })
     }
 }
+
+/// What a [`Job`] leaves when it is done.
+struct Done {
+    sums: Option<Vec<u8>>,
+    files: Vec<Vec<u8>>,
+    directories: Vec<Directory>,
+    filled: HashSet<Vec<u8>>,
+    symlinks: Vec<(Vec<u8>, bool)>,
+    alias_links: Vec<Vec<u8>>,
+    foreign_owner: bool,
+    owners: [HashSet<(u32, Vec<u8>)>; 2],
+    uneven_links: bool,
+    bytes: u64,
+}
+
+impl Done {
+    fn of(self, control: Control, conffiles: Vec<Conffile>, entries: Vec<Entry>) -> Unpacked {
+        Unpacked {
+            control,
+            files: self.files,
+            conffiles,
+            generated_md5sums: self.sums,
+            bytes: self.bytes,
+            entries,
+            directories: self.directories,
+            filled: self.filled,
+            symlinks: self.symlinks,
+            alias_links: self.alias_links,
+            foreign_owner: self.foreign_owner,
+            owners: self.owners,
+            uneven_links: self.uneven_links,
+        }
+    }
+}
+
+/// Makes the regular file of an entry: its clean path, where it is to be, the entry.
+type MakeFile<'f, 't, 'a> =
+    dyn FnMut(&mut Job<'t, 'a>, &[u8], &[u8], &Entry) -> Result<Placed, Problem> + 'f;
 
 /// The state of one package's unpacking.
 struct Job<'t, 'a> {
@@ -202,8 +270,25 @@ struct Job<'t, 'a> {
     bytes: u64,
 }
 
-impl Job<'_, '_> {
-    fn place<R: Read>(&mut self, entry: &Entry, stream: &mut TarStream<R>) -> Result<(), Problem> {
+impl<'t, 'a> Job<'t, 'a> {
+    fn done(self) -> Done {
+        let Self { sums, files, directories, filled, symlinks, .. } = self;
+        let Self { alias_links, foreign_owner, owners, uneven_links, bytes, .. } = self;
+        Done {
+            sums,
+            files,
+            directories,
+            filled,
+            symlinks,
+            alias_links,
+            foreign_owner,
+            owners,
+            uneven_links,
+            bytes,
+        }
+    }
+
+    fn place(&mut self, entry: &Entry, file: &mut MakeFile<'_, 't, 'a>) -> Result<(), Problem> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Problem::Cancelled);
         }
@@ -279,7 +364,7 @@ impl Job<'_, '_> {
             Claim::Conflict(owner) => return Err(Problem::Conflict { owner }),
         }
         let placed = match entry.kind {
-            Kind::File => self.file(&path, &target, entry, stream)?,
+            Kind::File => file(self, &path, &target, entry)?,
             Kind::Symlink => {
                 let placed = self.placer.symlink(&target, entry)?;
                 if placed == Placed::Occupied
@@ -356,6 +441,22 @@ impl Job<'_, '_> {
         self.bytes += entry.size;
         self.own.insert(path.to_vec(), sum);
         Ok(Placed::New)
+    }
+
+    /// Another name of a file that was unpacked earlier, at the same place in another tree.
+    fn existing_file(
+        &mut self,
+        path: &[u8],
+        target: &[u8],
+        entry: &Entry,
+        source: &mut Placer<'_, '_>,
+    ) -> Result<Placed, Problem> {
+        let placed = self.placer.link_from(target, entry, source)?;
+        if placed == Placed::New {
+            self.bytes += entry.size;
+            self.own.insert(path.to_vec(), None);
+        }
+        Ok(placed)
     }
 
     /// What a hard link names (a clean path): a file that came before it in the package.

@@ -283,6 +283,45 @@ impl<'t, 'a> Placer<'t, 'a> {
         }))
     }
 
+    /// A second name for the regular file that is at the same path of another tree, if that is
+    /// still what `entry` says.
+    ///
+    /// # Errors
+    /// [`Problem::Changed`] if it is not, or if it cannot have another name.
+    pub(crate) fn link_from(
+        &mut self,
+        path: &[u8],
+        entry: &Entry,
+        source: &mut Placer<'_, '_>,
+    ) -> Result<Placed, Problem> {
+        let (parent, name) = split(path);
+        let changed = |why: &dyn std::fmt::Display| Problem::Changed(why.to_string());
+        let from = source.walker.present(parent).map_err(|error| changed(&error))?;
+        let stat = rustix::fs::statat(&from.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| changed(&std::io::Error::from(error)))?;
+        let same = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
+                == (entry.mode & 0o7777, entry.uid, entry.gid)
+            && stat.st_size as u64 == entry.size
+            && (stat.st_mtime as i64, stat.st_mtime_nsec as i64)
+                == (entry.mtime.0, i64::from(entry.mtime.1));
+        if !same {
+            return Err(changed(&"size, mode, owner or time of the file are others"));
+        }
+        let parent = self.walker.directory(parent)?;
+        match rustix::fs::linkat(&from.fd, name, &parent.fd, name, AtFlags::empty()) {
+            Ok(()) => {
+                self.walker.tree().note(path, false)?;
+                Ok(Placed::New)
+            }
+            Err(Errno::EXIST) => Ok(Placed::Occupied),
+            Err(error @ (Errno::NOSPC | Errno::DQUOT)) => {
+                Err(Problem::io("give the file another name", error))
+            }
+            Err(error) => Err(changed(&std::io::Error::from(error))),
+        }
+    }
+
     /// A symbolic link. One with the same target that is there already counts as
     /// [`Placed::Occupied`] too.
     pub(crate) fn symlink(&mut self, path: &[u8], entry: &Entry) -> Result<Placed, Problem> {

@@ -5,6 +5,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use serde::{Deserialize, Serialize};
 use tar::{EntryType, Header};
 
 use super::error::{Problem, shown};
@@ -22,7 +23,7 @@ const MAX_PADDING: u64 = 16 << 20;
 const BUFFER: usize = 128 << 10;
 
 /// What an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
     File,
     HardLink,
@@ -34,11 +35,13 @@ pub(crate) enum Kind {
 }
 
 /// One entry, with the records of its extended headers applied.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub kind: Kind,
     /// As in the archive, not yet cleaned.
+    #[serde(with = "serde_bytes")]
     pub name: Vec<u8>,
+    #[serde(with = "serde_bytes")]
     pub link: Vec<u8>,
     pub mode: u32,
     pub uid: u32,

@@ -235,6 +235,14 @@ impl<'t, 'a> Walker<'t, 'a> {
         Ok(open)
     }
 
+    /// The directory at `path`, which has to be there.
+    pub(crate) fn present(&mut self, path: &[u8]) -> Result<Rc<OpenDir>, Problem> {
+        match self.open.contains_key(path) || self.tree.open_dir(path).is_ok() {
+            true => self.directory(path),
+            false => Err(Problem::Refused(format!("there is no directory {}", shown(path)))),
+        }
+    }
+
     /// Makes the directory at `path`. `false` if there is one already, perhaps behind a link.
     pub(crate) fn make(&mut self, path: &[u8], mode: u32) -> Result<bool, Problem> {
         if path.is_empty() {

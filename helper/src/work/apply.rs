@@ -41,7 +41,7 @@ pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<Reply, Fail
             Err(error) => Err(failure(error)),
             Ok(Outcome::Declined(why)) => Ok(Outcome::Declined(why)),
             Ok(done) => match received {
-                Ok(received) => received.map(|_| done),
+                Ok(received) => received.map(|()| done),
                 Err(_) => Err(Failure::request("the thread that receives packages panicked")),
             },
         }

@@ -4,6 +4,7 @@ use super::archive::failed;
 use super::{Surroundings, Work};
 use crate::bootstrap::{
     Bootstrap, Command, Error, Event, Outcome, Plan, PlannedFile, PlannedPackage, RunInRoot, Stage,
+    Staged, Taken,
 };
 use crate::dpkgdb::Identity;
 use crate::protocol::{
@@ -13,47 +14,100 @@ use crate::sandbox::command::{Launch, launch};
 use crate::store;
 use crate::sys::process::{self, Fork};
 use crate::sys::socket;
-use crate::unpack::Arrival;
+use crate::unpack::{Arrival, Records};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
-/// A plan is at most this long, in bytes.
+/// A plan, and what is left to do after unpacking, are at most this long, in bytes.
 const LONGEST_PLAN: u64 = 64 << 20;
+const LONGEST_LEFT: u64 = 512 << 20;
 
-pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<(), Failure> {
-    let (Some(log), Some(plan)) = (descriptors.pop(), descriptors.pop()) else {
-        return Err(Failure::request("a bootstrap needs a plan and a log"));
+/// Unpacks the packages that come. What is left to do, and what others may take from the tree, goes
+/// to files.
+pub(super) fn unpack(
+    work: &Work<'_>,
+    apart: bool,
+    mut descriptors: Vec<OwnedFd>,
+) -> Result<Reply, Failure> {
+    let (Some(records), Some(left), Some(plan)) =
+        (descriptors.pop(), descriptors.pop(), descriptors.pop())
+    else {
+        return Err(Failure::request("a bootstrap needs a plan and two files"));
     };
     let message: BootstrapPlan = read_plan(plan)?;
     let plan = plan_of(&message);
+    let hashes = hashes_of(&message);
+    let hash = |identity: &Identity| hashes.get(identity).map(|&hash| hash.to_owned());
     let (sender, arrivals) = channel();
     let cancel = AtomicBool::new(false);
     let bootstrap =
         Bootstrap::new(work.root.as_fd(), &plan, message.threads.max(1) as usize, &cancel);
     let mut events = |event| work.tell(event);
     let (enough, unpacking) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
-    // The thread that receives has ended before anything is forked.
-    let (staged, epoch) = std::thread::scope(|threads| {
+    std::thread::scope(|threads| {
         let receiver = threads.spawn(|| {
             receive(work.replies, &enough, sender)
                 .inspect_err(|_| cancel.store(true, Ordering::Relaxed))
         });
-        let staged = bootstrap.unpack(&arrivals, &mut events).map_err(explained);
+        let unpacked = match apart {
+            true => {
+                // What nobody asked for never gets a name.
+                let name = |identity: &Identity| hash(identity).unwrap_or_default();
+                let taken = bootstrap.unpack_apart(&arrivals, &name, &mut events);
+                taken.map_err(explained).and_then(|taken| {
+                    write_records(records, &taken, hash)?;
+                    Ok(taken.newest())
+                })
+            }
+            false => {
+                let staged = bootstrap.unpack(&arrivals, &mut events).map_err(explained);
+                staged.and_then(|staged| {
+                    write_left(left, &staged)?;
+                    write_records(records, staged.records(), hash)?;
+                    Ok(staged.records().newest())
+                })
+            }
+        };
         // A failure is told at once: the thread does not wait for the next package.
         drop(unpacking);
-        let staged = staged?;
+        let newest = unpacked?;
         match receiver.join() {
-            Ok(epoch) => Ok((staged, epoch?)),
+            Ok(received) => received.map(|()| Reply::Composed { newest }),
             Err(_) => Err(Failure::request("the thread that receives packages panicked")),
         }
-    })?;
+    })
+}
+
+/// Runs maintainer scripts in a tree that [`unpack`], or a composition, has filled.
+pub(super) fn configure(
+    work: &Work<'_>,
+    epoch: u64,
+    mut descriptors: Vec<OwnedFd>,
+) -> Result<(), Failure> {
+    let (Some(log), Some(left), Some(plan)) =
+        (descriptors.pop(), descriptors.pop(), descriptors.pop())
+    else {
+        return Err(Failure::request("configuring needs a plan, what is left to do, and a log"));
+    };
+    let message: BootstrapPlan = read_plan(plan)?;
+    let plan = plan_of(&message);
+    let mut encoded = Vec::new();
+    File::from(left)
+        .take(LONGEST_LEFT)
+        .read_to_end(&mut encoded)
+        .doing(|| "cannot read what is left to do".into())?;
+    let never = AtomicBool::new(false);
+    let bootstrap = Bootstrap::new(work.root.as_fd(), &plan, 1, &never);
+    let staged = bootstrap.resume(&encoded).map_err(explained)?;
+    let mut events = |event| work.tell(event);
     store::write_files(work.root, &message.passing_files)?;
     let mut runner = Runner { around: work.around, log, caller: None };
     staged.with_epoch(epoch).configure(&mut runner, &mut events).map_err(explained)?;
@@ -63,8 +117,37 @@ pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<(), Failure
     bootstrap.tidy(&mut events).map_err(explained)
 }
 
+/// The SHA-256 of each package of a plan.
+pub(crate) fn hashes_of(message: &BootstrapPlan) -> HashMap<Identity, &str> {
+    let identities = message.packages.iter().map(|(name, version, architecture, _)| Identity {
+        name: name.clone(),
+        version: version.clone(),
+        architecture: architecture.clone(),
+    });
+    // They become names in the store.
+    let plain = |hash: &&String| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+    let hashes = identities.zip(&message.hashes).filter(|(_, hash)| plain(hash));
+    hashes.map(|(identity, hash)| (identity, hash.as_str())).collect()
+}
+
+/// Writes what there is left to do for [`configure`].
+pub(crate) fn write_left(file: OwnedFd, staged: &Staged<'_>) -> Result<(), Failure> {
+    let encoded = staged.encode().map_err(explained)?;
+    File::from(file).write_all(&encoded).doing(|| "cannot write what is left to do".into())
+}
+
+/// Writes the records of packages to a file.
+pub(crate) fn write_records(
+    file: OwnedFd,
+    taken: &Taken,
+    hash: impl Fn(&Identity) -> Option<String>,
+) -> Result<(), Failure> {
+    let file = BufWriter::new(File::from(file));
+    Records::write(file, &taken.named(hash)).doing(|| "cannot record what was unpacked".into())
+}
+
 /// A plan from the file that came with a job.
-pub(super) fn read_plan<T: DeserializeOwned>(file: OwnedFd) -> Result<T, Failure> {
+pub(crate) fn read_plan<T: DeserializeOwned>(file: OwnedFd) -> Result<T, Failure> {
     let mut encoded = Vec::new();
     File::from(file)
         .take(LONGEST_PLAN)
@@ -73,7 +156,7 @@ pub(super) fn read_plan<T: DeserializeOwned>(file: OwnedFd) -> Result<T, Failure
     decode(&encoded)
 }
 
-fn plan_of(message: &BootstrapPlan) -> Plan {
+pub(crate) fn plan_of(message: &BootstrapPlan) -> Plan {
     let planned = |file: &SessionFile| PlannedFile {
         path: file.path.clone(),
         mode: file.mode,
@@ -104,7 +187,7 @@ pub(super) fn receive(
     replies: &OwnedFd,
     enough: &std::io::PipeReader,
     sender: Sender<Arrival>,
-) -> Result<u64, Failure> {
+) -> Result<(), Failure> {
     loop {
         let mut set = [PollFd::new(enough, PollFlags::IN), PollFd::new(replies, PollFlags::IN)];
         match poll(&mut set, None) {
@@ -112,7 +195,7 @@ pub(super) fn receive(
             Err(error) => return Err(Failure::system("cannot wait for packages", error)),
         }
         if !set[0].revents().is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         if set[1].revents().is_empty() {
             continue;
@@ -129,17 +212,17 @@ pub(super) fn receive(
                 let identity = Identity { name, version, architecture };
                 // Nobody takes it any more: the unpacking has failed and tells why.
                 if sender.send(Arrival { file: File::from(file), identity }).is_err() {
-                    return Ok(0);
+                    return Ok(());
                 }
             }
-            Control::End { epoch } => return Ok(epoch),
+            Control::End => return Ok(()),
             Control::Signal(_) => return Err(Failure::request("the host has cancelled")),
         }
     }
 }
 
 /// Damaged packages are told apart from a machine that fails.
-pub(super) fn explained(error: Error) -> Failure {
+pub(crate) fn explained(error: Error) -> Failure {
     let hostile = matches!(error, Error::Unpack(_) | Error::Plan(_) | Error::Program { .. });
     let failure = failed(error);
     if hostile && failure.errno == 0 { failure.of_kind(FailureKind::Hostile) } else { failure }
@@ -147,23 +230,27 @@ pub(super) fn explained(error: Error) -> Failure {
 
 impl Work<'_> {
     fn tell(&self, event: Event) {
-        match event {
-            Event::Stage(stage) => {
-                let name = match stage {
-                    Stage::Skeleton => "skeleton",
-                    Stage::Unpack => "unpack",
-                    Stage::Database => "database",
-                    Stage::Preinst => "preinst",
-                    Stage::Configure => "configure",
-                    Stage::Tidy => "tidy",
-                };
-                self.say(&Reply::Stage(name.into()), &[]);
-            }
-            Event::Unpacked(progress) => {
-                let Identity { name, version, architecture } = progress.package;
-                let done = progress.done as u64;
-                self.say(&Reply::Unpacked { name, version, architecture, done }, &[]);
-            }
+        self.say(&reply_of(event), &[]);
+    }
+}
+
+/// An event as a message.
+pub(crate) fn reply_of(event: Event) -> Reply {
+    match event {
+        Event::Stage(stage) => {
+            let name = match stage {
+                Stage::Skeleton => "skeleton",
+                Stage::Unpack => "unpack",
+                Stage::Database => "database",
+                Stage::Preinst => "preinst",
+                Stage::Configure => "configure",
+                Stage::Tidy => "tidy",
+            };
+            Reply::Stage(name.into())
+        }
+        Event::Unpacked(progress) => {
+            let Identity { name, version, architecture } = progress.package;
+            Reply::Unpacked { name, version, architecture, done: progress.done as u64 }
         }
     }
 }
@@ -260,7 +347,7 @@ mod tests {
         let (enough, unpacking) = std::io::pipe().unwrap();
         let (sender, _arrivals) = channel();
         drop(unpacking);
-        assert_eq!(receive(&replies, &enough, sender), Ok(0));
+        assert_eq!(receive(&replies, &enough, sender), Ok(()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod apply;
 mod archive;
-mod bootstrap;
+pub(crate) mod bootstrap;
 
 pub use archive::export as pack;
 
@@ -135,7 +135,8 @@ impl Work<'_> {
                     Err(error) => return Err(Failure::system(doing(), error)),
                 }
             }
-            Job::Bootstrap => bootstrap::run(self, descriptors)?,
+            Job::Bootstrap { apart } => return bootstrap::unpack(self, *apart, descriptors),
+            Job::Configure { epoch } => bootstrap::configure(self, *epoch, descriptors)?,
             Job::Apply => return apply::run(self, descriptors),
             Job::Export { path, pack } => {
                 let tree = self.directory(&text(path))?;

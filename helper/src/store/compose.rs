@@ -1,0 +1,199 @@
+//! Packages that were unpacked once, for a layer that is being made.
+//!
+//! A layer that was made of packages may have, beside the tree `root` with what maintainer scripts
+//! made, a tree `below` with what was unpacked, which no script has ever seen, and a file `records`.
+//! Files of `below` get another name in the tree `below` of a new layer, never a copy: trees that are
+//! mounted as lower layers are never changed. Nothing is decoded here, so that nothing here needs the
+//! walls of a session.
+
+use super::files::{boot_id, list, make_directory_at, open_at, open_directory, parent, read_at};
+use super::{LOCKS, MAKING, TRASH};
+use crate::bootstrap::{Bootstrap, Error};
+use crate::dpkgdb::Identity;
+use crate::protocol::{ComposePlan, Doing, Failure, Place, Reply, decode};
+use crate::sandbox::identity::Entered;
+use crate::unpack::{Known, Records, Tree};
+use crate::work::bootstrap::{
+    explained, hashes_of, plan_of, read_plan, reply_of, write_left, write_records,
+};
+use rustix::fs::{Mode, OFlags, openat};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+/// Name of the tree of a layer in which nothing is configured.
+pub const BELOW: &str = "below";
+/// Name of the records of a layer.
+pub const RECORDS: &str = "records";
+/// Name of the directory of a layer that is being made in which each package lies apart.
+pub const APART: &str = "apart";
+/// A list of packages is at most this long, in bytes.
+const LONGEST: u64 = 16 << 20;
+/// What fits into one message.
+const MOST: usize = 20_000;
+
+/// Tells which of the packages, whose SHA-256 are in `wanted`, can be taken from which layer: from as
+/// few layers as possible.
+pub fn known(
+    entered: &Entered,
+    wanted: OwnedFd,
+    mut reply: impl FnMut(Reply),
+) -> Result<Reply, Failure> {
+    let mut encoded = Vec::new();
+    let doing = || "cannot read which packages are wanted".to_owned();
+    File::from(wanted).take(LONGEST).read_to_end(&mut encoded).doing(doing)?;
+    let wanted: Vec<String> = decode(&encoded)?;
+    let places: HashMap<&str, u32> = wanted.iter().map(String::as_str).zip(0..).collect();
+    let mut layers: Vec<(String, HashSet<u32>)> = Vec::new();
+    for name in list(entered, &Place::layer("."))? {
+        let apart = name == TRASH || name == LOCKS || name.starts_with(MAKING);
+        // One that is damaged or removed just now has nothing for anybody.
+        if !apart && let Some(records) = records_of(entered, &name) {
+            let has: HashSet<u32> =
+                records.names().filter_map(|hash| places.get(hash).copied()).collect();
+            layers.push((name, has));
+        }
+    }
+    while let Some(at) = (0..layers.len()).max_by_key(|&at| layers[at].1.len()) {
+        let (layer, has) = layers.swap_remove(at);
+        if has.is_empty() {
+            break;
+        }
+        for (_, others) in &mut layers {
+            others.retain(|place| !has.contains(place));
+        }
+        let mut has: Vec<u32> = has.into_iter().collect();
+        has.sort_unstable();
+        for packages in has.chunks(MOST) {
+            reply(Reply::Known { layer: layer.clone(), packages: packages.to_vec() });
+        }
+    }
+    Ok(Reply::Done)
+}
+
+/// The records of a layer that is sound.
+fn records_of(entered: &Entered, layer: &str) -> Option<Records> {
+    let home = open_directory(entered, &Place::layer(layer)).ok()?;
+    if read_at(&home, "boot").ok()?.is_some_and(|boot| boot != boot_id()) {
+        return None;
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(&home, RECORDS, flags, Mode::empty()).ok()?);
+    Records::open(file).ok()
+}
+
+/// Fills the tree `below` of `home`. `descriptors` are those of
+/// [`Request::Compose`](crate::protocol::Request::Compose).
+pub fn compose(
+    entered: &Entered,
+    home: &Place,
+    mut descriptors: Vec<OwnedFd>,
+    reply: impl FnMut(Reply) + Send,
+) -> Result<Reply, Failure> {
+    let (Some(left), Some(apart), Some(plan)) =
+        (descriptors.pop(), descriptors.pop(), descriptors.pop())
+    else {
+        return Err(Failure::request("a composition needs a plan and two files"));
+    };
+    let message: ComposePlan = read_plan(plan)?;
+    let plan = plan_of(&message.bootstrap);
+    let hashes = hashes_of(&message.bootstrap);
+    let identity = |place: u32| plan.packages.get(place as usize).map(|one| &one.identity);
+    let home = open_directory(entered, home)?;
+
+    let mut layers = Vec::new();
+    let mut changed: Vec<u32> = Vec::new();
+    for (layer, places) in &message.layers {
+        let tree = open_directory(entered, &Place::layer(format!("{layer}/{BELOW}")));
+        match (tree, records_of(entered, layer)) {
+            (Ok(tree), Some(records)) => layers.push((tree, records, places)),
+            _ => changed.extend(places),
+        }
+    }
+    let mut known = Vec::new();
+    let trees: Vec<Tree<'_>> = layers.iter().map(|(tree, ..)| Tree::new(tree.as_fd())).collect();
+    for ((_, records, places), tree) in layers.iter().zip(&trees) {
+        let numbers: HashMap<&str, usize> = records.names().zip(0..).collect();
+        for &place in *places {
+            let Some(identity) = identity(place) else { continue };
+            match hashes.get(identity).and_then(|hash| numbers.get(hash)) {
+                Some(&number) => {
+                    known.push(Known { identity: identity.clone(), records, number, tree });
+                }
+                None => changed.push(place),
+            }
+        }
+    }
+    // What was unpacked apart, each below its hash.
+    let by_hash: HashMap<&str, &Identity> =
+        hashes.iter().map(|(identity, hash)| (*hash, identity)).collect();
+    let mut each = Vec::new();
+    let records = match File::from(apart) {
+        file if file.metadata().is_ok_and(|data| data.len() == 0) => None,
+        file => Some(Records::open(file).doing(|| "cannot read what was unpacked".into())?),
+    };
+    for (number, hash) in records.iter().flat_map(|records| records.names().enumerate()) {
+        if let Some(identity) = by_hash.get(hash) {
+            let tree = open_at(&home, &format!("{APART}/{hash}"), super::files::DIRECTORY)
+                .doing(|| format!("cannot open what was unpacked of {}", identity.name))?;
+            each.push((tree, (*identity).clone(), number));
+        }
+    }
+    let trees: Vec<Tree<'_>> = each.iter().map(|(tree, ..)| Tree::new(tree.as_fd())).collect();
+    if let Some(records) = &records {
+        known.extend(each.iter().zip(&trees).map(|((_, identity, number), tree)| Known {
+            identity: identity.clone(),
+            records,
+            number: *number,
+            tree,
+        }));
+    }
+    if !changed.is_empty() {
+        return Ok(Reply::Changed(changed));
+    }
+
+    let below = make_directory_at(&home, BELOW)?;
+    let never = AtomicBool::new(false);
+    let threads = message.bootstrap.threads.max(1) as usize;
+    let bootstrap = Bootstrap::new(below.as_fd(), &plan, threads, &never);
+    let reply = Mutex::new(reply);
+    let mut events = |event| {
+        if let Ok(mut reply) = reply.lock() {
+            reply(reply_of(event));
+        }
+    };
+    let staged = match bootstrap.compose(known, &mut events) {
+        Ok(staged) => staged,
+        Err(Error::Changed(packages)) => {
+            let packages: HashSet<&Identity> = packages.iter().collect();
+            let places = plan.packages.iter().zip(0..);
+            let places = places.filter(|(one, _)| packages.contains(&one.identity));
+            return Ok(Reply::Changed(places.map(|(_, place)| place).collect()));
+        }
+        Err(error) => return Err(explained(error)),
+    };
+    write_left(left, &staged)?;
+    let taken = staged.records();
+    write_records(new_file(&home, RECORDS)?, taken, |one| {
+        hashes.get(one).map(|&hash| hash.to_owned())
+    })?;
+    Ok(Reply::Composed { newest: taken.newest() })
+}
+
+/// Writes the content of a descriptor to a new file of the store.
+pub fn keep(entered: &Entered, place: &Place, content: OwnedFd) -> Result<Reply, Failure> {
+    let doing = || format!("cannot write {} of the store", place.path);
+    let (folder, name) = parent(entered, place)?;
+    let mut file = File::from(new_file(&folder, name)?);
+    std::io::copy(&mut File::from(content), &mut file).doing(doing)?;
+    Ok(Reply::Done)
+}
+
+fn new_file(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(folder, name, flags, Mode::from(0o644))
+        .doing(|| format!("cannot write {name} in the store"))
+}
