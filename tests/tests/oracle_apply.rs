@@ -7,12 +7,11 @@ use debmock_tests::{or_skip, root};
 
 /// Sets that are installed at once, and what has to stand in the way of doing it natively.
 const GROUPS: &[(&[&str], Option<&str>)] = &[
-    (
-        &["man-db", "dbus", "systemd", "ca-certificates", "cron", "openssh-server", "debhelper"],
-        None,
-    ),
-    (&["locales", "git", "python3", "fontconfig", "tex-common", "exim4-daemon-light"], None),
-    (&["postgresql-common"], Some("dpkg-divert")),
+    (&["man-db", "dbus", "systemd", "ca-certificates", "cron", "debhelper"], None),
+    (&["locales", "git", "fontconfig"], None),
+    (&["python3"], Some("runtime.d/*.rtinstall")),
+    (&["tex-common", "exim4-daemon-light", "openssh-server"], Some("/var/lib/ucf")),
+    (&["postgresql-common"], Some("/var/lib/ucf")),
 ];
 
 #[test]

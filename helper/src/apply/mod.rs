@@ -27,6 +27,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use journal::{is_left, recover};
+use script::Coming;
 
 use crate::bootstrap::{Error, Programs, RunInRoot};
 use crate::dpkgdb::{Addition, Database, ExtendedState, Identity, Objection, Present, mark};
@@ -166,40 +167,58 @@ fn unpack_all_of<'a>(
     check_complete(plan, &unpacked)?;
     present.reconcile(&unpacked)?;
     agree(&unpacked)?;
-    check_scripts(plan, &unpacked)?;
+    check_scripts(plan, &present, &unpacked)?;
     keep_all(&unpacker)?;
     Ok((present, unpacked))
 }
 
-/// Scripts that run before something of these packages is unpacked find it there already: they may
-/// not care. That is told by what they name, so that a path that a script puts together escapes.
-fn check_scripts(plan: &Plan, unpacked: &[Unpacked]) -> Result<(), Objection> {
-    let is_unpack = |step: &Step| matches!(step, Step::Unpack(_));
-    let last = plan.steps.iter().rposition(is_unpack).unwrap_or(0);
-    let early = plan.steps.iter().take(last).filter_map(|step| match step {
-        Step::Configure(names) => Some(names),
-        Step::Unpack(_) => None,
-    });
-    let bare = |name: &String| name.split(':').next().unwrap_or_default().to_owned();
-    let early: BTreeSet<String> = early.flatten().map(bare).collect();
-    let made: HashSet<&[u8]> = unpacked
-        .iter()
-        .flat_map(|one| {
-            let kept = one.directories.iter().filter(|directory| !directory.made);
-            let kept: HashSet<&[u8]> = kept.map(|directory| directory.path.as_slice()).collect();
-            one.files.iter().map(Vec::as_slice).filter(move |path| {
-                let path = path.get(1..).unwrap_or_default();
-                path != b"." && !kept.contains(path)
-            })
-        })
-        .collect();
-    for one in unpacked {
-        script::check(&one.control, "preinst", &made)?;
-        if early.contains(&one.control.identity.name) {
-            script::check(&one.control, "postinst", &made)?;
-            if one.files.iter().any(|path| path.starts_with(b"/etc/dpkg/")) {
-                let name = &one.control.identity.name;
-                return Err(Objection::Stands(format!("{name} configures dpkg before the others")));
+/// Scripts that run before something of these packages would be unpacked find it there already:
+/// they may not care. That is told by what they name, so that a path that a script puts together
+/// escapes.
+fn check_scripts(plan: &Plan, present: &Present, unpacked: &[Unpacked]) -> Result<(), Objection> {
+    let places: HashMap<Identity, usize> =
+        order(plan).into_iter().enumerate().map(|(place, identity)| (identity, place)).collect();
+    let mut all: Vec<&Unpacked> = unpacked.iter().collect();
+    all.sort_by_key(|one| places.get(&one.control.identity));
+    let mut coming = Coming::default();
+    for (place, one) in all.iter().enumerate() {
+        if !present.knows_owners(one) {
+            coming.strangers.push(place);
+        }
+        let kept = one.directories.iter().filter(|directory| !directory.made);
+        let kept: HashSet<&[u8]> = kept.map(|directory| directory.path.as_slice()).collect();
+        for path in &one.files {
+            let bare = path.get(1..).unwrap_or_default();
+            if bare != b"." && !kept.contains(bare) {
+                coming.made.insert(path, place);
+            }
+        }
+    }
+    let comes = |from: usize| move |place: &usize| *place >= from;
+    let mut known = 0;
+    for step in &plan.steps {
+        match step {
+            Step::Unpack(packages) => {
+                for (place, one) in all.iter().enumerate().skip(known).take(packages.len()) {
+                    script::check(&one.control, "preinst", &coming, comes(place))?;
+                }
+                known += packages.len();
+            }
+            Step::Configure(_) if known == all.len() => {}
+            Step::Configure(names) => {
+                let named = |one: &&&Unpacked| {
+                    names.iter().any(|name| {
+                        name.split(':').next() == Some(one.control.identity.name.as_str())
+                    })
+                };
+                for one in all.iter().filter(named) {
+                    script::check(&one.control, "postinst", &coming, comes(known))?;
+                    if one.files.iter().any(|path| path.starts_with(b"/etc/dpkg/")) {
+                        let name = &one.control.identity.name;
+                        let why = format!("{name} configures dpkg before the others come");
+                        return Err(Objection::Stands(why));
+                    }
+                }
             }
         }
     }

@@ -194,6 +194,12 @@ impl Present {
         Ok(())
     }
 
+    /// Whether the root has everybody who owns something of it.
+    pub(crate) fn knows_owners(&self, unpacked: &Unpacked) -> bool {
+        let known = self.ids.iter().zip(&unpacked.owners);
+        known.into_iter().all(|(ids, owners)| owners.iter().all(|(_, name)| ids.contains_key(name)))
+    }
+
     /// Whether all these may be there together, and with what the root has.
     ///
     /// # Errors
