@@ -28,8 +28,8 @@ import debmock
 # Paths that do not exist, for trace.py.
 MARK = "/debmock-bench"
 TRACED = "DEBMOCK_BENCH_TRACED" in os.environ
-FILL = "head -c 2G /dev/zero > /srv/fill"
-DIRTY = "head -c 1G /dev/zero > /var/tmp/dirty"
+FILL = "dd if=/dev/zero of=/srv/fill bs=1M count=2048 status=none"
+DIRTY = "dd if=/dev/zero of=/var/tmp/dirty bs=1M count=1024 status=none"
 SLEEP = "sleep 1"
 WORK = "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done"
 
