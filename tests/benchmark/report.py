@@ -51,7 +51,9 @@ def met(verdict):
 def table(head, lines):
     """A table of Markdown."""
     rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    # a pipe of a shell would begin another column
+    cells = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells) + "\n"
 
 
 def ratios(outcomes):
