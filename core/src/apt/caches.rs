@@ -128,9 +128,11 @@ fn prune(all: &Path, most: usize) {
     }
 }
 
-/// What apt compares: where the index files are from, their names, sizes and times.
+/// What apt compares: where the index files are from, their names, sizes and times. And what it
+/// does not look at: their content, which may change within a second.
 fn key(apt: &Apt<'_>) -> io::Result<Sha256> {
     let mut hasher = Hasher::new();
+    hasher.update(apt.archive.digest.as_bytes());
     let sources = sources_list(apt.archive);
     hasher.update(&(sources.len() as u64).to_le_bytes());
     hasher.update(sources.as_bytes());

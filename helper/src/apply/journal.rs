@@ -30,6 +30,8 @@ const CONFFILE: &[u8] = b".dpkg-new";
 /// It cannot be written, or something of an earlier one cannot be removed.
 pub(super) fn begin(root: BorrowedFd<'_>) -> Result<File, Error> {
     recover(root)?;
+    // A dpkg that was killed leaves it, too.
+    clear_control_dir(root)?;
     let (parent, name) = split(PATH.as_bytes());
     let fail = |error: Errno| Error::tree("begin the journal", PATH, error);
     let parent = Tree::new(root).open_dir(parent).map_err(fail)?;
@@ -115,7 +117,7 @@ pub fn recover(root: BorrowedFd<'_>) -> Result<(), Error> {
 ///
 /// # Errors
 /// It cannot be removed.
-pub(super) fn clear_control_dir(root: BorrowedFd<'_>) -> Result<(), Error> {
+fn clear_control_dir(root: BorrowedFd<'_>) -> Result<(), Error> {
     let (parent, name) = CONTROL_DIR.rsplit_once('/').unwrap_or(("", CONTROL_DIR));
     let fail = |error: Errno| Error::tree("empty", CONTROL_DIR, error);
     remove_tree(&info::open_dir(root, parent)?, name).map_err(fail)

@@ -72,8 +72,8 @@ pub enum Outcome<T> {
 /// Unpacks the packages of `plan` that come out of `arrivals` into `root`.
 ///
 /// # Errors
-/// A file cannot be made. Nothing of the packages is left in the tree then, unless that fails, too: then the next
-/// [`recover`] sees to it.
+/// A file cannot be made. Nothing of the packages is left in the tree then, unless that fails,
+/// too: then the next [`recover`] sees to it.
 pub fn unpack<'a>(
     root: BorrowedFd<'a>,
     plan: &'a Plan,
