@@ -362,6 +362,10 @@ impl Helper {
                 let tell = |reply| answer(replies, &reply);
                 store::compose(helper.entered()?, &home, descriptors, tell)
             }),
+            Request::Take { home } => self.work(replies, None, move |helper, replies| {
+                let tell = |reply| answer(replies, &reply);
+                store::take(helper.entered()?, &home, descriptors, tell)
+            }),
             Request::Keep(place) => {
                 let content = one(descriptors)?;
                 store::keep(self.entered()?, &place, content)?;

@@ -35,6 +35,19 @@ impl Apt<'_> {
                 Some(why) => self.log.line(scope, format!("Left to apt and dpkg: {why}"))?,
             }
         }
+        let progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.apply_by_apt(plan, progress, scope)
+    }
+
+    /// As [`Apt::apply`], all of it by apt and dpkg.
+    ///
+    /// # Errors
+    /// As [`Apt::apply`].
+    pub(crate) fn apply_plainly(&self, plan: &Plan, scope: &Scope) -> Result<()> {
+        self.apply_by_apt(plan, Progress::new(plan, scope), scope)
+    }
+
+    fn apply_by_apt(&self, plan: &Plan, mut progress: Progress<'_>, scope: &Scope) -> Result<()> {
         let set = self.link(&plan.install)?;
         let arguments = match &plan.task {
             Task::Dependencies(_) => self.exactly(plan),
@@ -42,7 +55,6 @@ impl Apt<'_> {
         };
         let ready = setup::prepare(self, scope)?;
         let archives = ready.archives(set.place())?;
-        let mut progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
         // With this a simulation would complain about files that nobody has fetched for it.
         let offline = (!is_simulation(&arguments)).then(|| "--no-download".to_owned());
         let arguments_offline: Vec<_> = offline.into_iter().chain(arguments.clone()).collect();
@@ -98,7 +110,7 @@ impl Apt<'_> {
     }
 
     /// Checks that dpkg's database says what the plan said.
-    fn confirm(&self, plan: &Plan) -> Result<()> {
+    pub(super) fn confirm(&self, plan: &Plan) -> Result<()> {
         let installed = Installed::read(self.session)?;
         let missing = plan
             .install

@@ -20,6 +20,7 @@ mod command;
 mod depends;
 mod failure;
 mod installed;
+mod laying;
 mod memory;
 mod native;
 mod order;
@@ -30,7 +31,9 @@ mod setup;
 pub(crate) use caches::is_cache;
 pub use depends::{BuildDependencies, DUMMY, DependencyOptions};
 pub use installed::{Installed, InstalledPackage};
+pub(crate) use laying::{End, Laid, Laying};
 pub use order::Order;
+pub(crate) use plan::counted;
 pub use plan::{Plan, Planned, Removal, Task};
 pub(crate) use setup::broken;
 

@@ -10,14 +10,14 @@ use crate::event::PackageAction;
 use crate::operation::Scope;
 use crate::state::LogFile;
 use crate::store::debs::{Debs, gone};
+use crate::store::known::in_memory;
 use debmock_helper::protocol::{
     ApplyPlan, ApplyStep, Channel, Control, Job, Reply, encode, unexpected,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,41 +34,37 @@ impl Apt<'_> {
         progress: &Mutex<Progress<'_>>,
         scope: &Scope,
     ) -> Result<Option<String>> {
-        let message = self.message(plan, order);
-        let doing = || "cannot prepare the plan".to_owned();
-        let mut file = File::from(memfd_create("debmock-plan", MemfdFlags::CLOEXEC).doing(doing)?);
-        file.write_all(&encode(&message)?).doing(doing)?;
-        file.seek(SeekFrom::Start(0)).doing(doing)?;
+        let message = in_memory(&encode(&self.message(plan, order))?)?;
+        self.carry(Job::Apply, (&message, &[]), Some(&plan.install), (plan, progress), scope)
+    }
+
+    /// Lets a job configure the packages of `plan`, and unpack those that it is given; `files` are its
+    /// plan and what it takes besides. The reason, if it leaves them to dpkg.
+    pub(super) fn carry(
+        &self,
+        job: Job,
+        (message, files): (&File, &[BorrowedFd<'_>]),
+        packages: Option<&[Planned]>,
+        (plan, progress): (&Plan, &Mutex<Progress<'_>>),
+        scope: &Scope,
+    ) -> Result<Option<String>> {
         let (output, theirs) = output_pipe()?;
-        let channel = self.session.job(Job::Apply, &[file.as_fd(), theirs.as_fd()])?;
+        let files = [&[message.as_fd(), theirs.as_fd()], files].concat();
+        let channel = self.session.job(job, &files)?;
         drop(theirs);
-        let (ended, log, debs) = (AtomicBool::new(false), self.log, self.debs);
-        let (followed, sent, read) = std::thread::scope(|threads| {
+        let (ended, log) = (AtomicBool::new(false), self.log);
+        let (brought, read) = std::thread::scope(|threads| {
             let reader = threads.spawn(|| read_log(output, log, progress, &ended, scope));
-            let sender = threads.spawn(|| {
-                let sent = send(&plan.install, debs, &channel);
-                if sent.is_err() {
-                    // The other side waits for packages; this tells it that none will come.
+            let brought = match packages {
+                Some(packages) => bring(&channel, packages, self.debs, progress, scope),
+                None => follow(&channel, progress, scope).inspect_err(|_| {
                     let _ = channel.abandon();
-                }
-                sent
-            });
-            let followed = follow(&channel, progress, scope);
-            if followed.is_err() {
-                let _ = channel.abandon();
-            }
-            let sent = sender.join().unwrap_or_else(|_| Err(panicked()));
+                }),
+            };
             ended.store(true, Ordering::Relaxed);
-            (followed, sent, reader.join().unwrap_or_else(|_| Err(panicked())))
+            (brought, reader.join().unwrap_or_else(|_| Err(panicked())))
         });
-        // What became of a package is the reason for whatever else went wrong; that the helper does
-        // not take it is none.
-        if let Err(error) = sent
-            && error.kind() != ErrorKind::Helper
-        {
-            return Err(error);
-        }
-        let declined = followed.map_err(|error| match error.kind() {
+        let declined = brought.map_err(|error| match error.kind() {
             ErrorKind::Exec => failure::of_configuring(&plan.task.words(), self.log, &error),
             ErrorKind::Buildroot => error.with_kind(ErrorKind::Package),
             _ => error,
@@ -76,7 +72,7 @@ impl Apt<'_> {
         read.map(|()| declined)
     }
 
-    fn message(&self, plan: &Plan, order: &Order) -> ApplyPlan {
+    pub(super) fn message(&self, plan: &Plan, order: &Order) -> ApplyPlan {
         let find = |name: &String| plan.install.iter().find(|one| one.name == *name);
         let identity =
             |one: &Planned| (one.name.clone(), one.version.clone(), one.architecture.clone());
@@ -129,6 +125,37 @@ pub(super) fn checked(debs: &Debs, package: &Planned) -> Result<File> {
     Err(Error::new(ErrorKind::Store, what).with_hint("it was removed; run the command again"))
 }
 
+/// Hands packages over to a job and follows it to its end. The reason, if it leaves them to dpkg.
+pub(super) fn bring(
+    channel: &Channel,
+    packages: &[Planned],
+    debs: &Debs,
+    progress: &Mutex<Progress<'_>>,
+    scope: &Scope,
+) -> Result<Option<String>> {
+    let (followed, sent) = std::thread::scope(|threads| {
+        let sender = threads.spawn(|| {
+            let sent = send(packages, debs, channel);
+            if sent.is_err() {
+                // The other side waits for packages; this tells it that none will come.
+                let _ = channel.abandon();
+            }
+            sent
+        });
+        let followed = follow(channel, progress, scope);
+        if followed.is_err() {
+            let _ = channel.abandon();
+        }
+        (followed, sender.join().unwrap_or_else(|_| Err(panicked())))
+    });
+    // What became of a package is the reason for whatever else went wrong; that the helper does
+    // not take it is none.
+    match sent {
+        Err(error) if error.kind() != ErrorKind::Helper => Err(error),
+        _ => followed,
+    }
+}
+
 /// Hands the packages over, the largest first: one that takes long should not be the last.
 fn send(packages: &[Planned], debs: &Debs, channel: &Channel) -> Result<()> {
     let mut sorted: Vec<_> = packages.iter().collect();
@@ -142,7 +169,7 @@ fn send(packages: &[Planned], debs: &Debs, channel: &Channel) -> Result<()> {
 }
 
 /// Turns what the helper tells into events, until it has ended.
-fn follow(
+pub(super) fn follow(
     channel: &Channel,
     progress: &Mutex<Progress<'_>>,
     scope: &Scope,

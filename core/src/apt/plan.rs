@@ -102,15 +102,19 @@ impl Plan {
 
     /// How much it is, for people.
     pub fn counted(&self) -> String {
-        let count = |number: usize| match number {
-            1 => "1 package".to_owned(),
-            number => format!("{number} packages"),
-        };
         match (self.install.len(), self.remove.len()) {
-            (come, 0) => count(come),
-            (0, go) => format!("{} to remove", count(go)),
-            (come, go) => format!("{}, {go} to remove", count(come)),
+            (come, 0) => counted(come),
+            (0, go) => format!("{} to remove", counted(go)),
+            (come, go) => format!("{}, {go} to remove", counted(come)),
         }
+    }
+}
+
+/// So many packages, for people.
+pub(crate) fn counted(number: usize) -> String {
+    match number {
+        1 => "1 package".to_owned(),
+        number => format!("{number} packages"),
     }
 }
 

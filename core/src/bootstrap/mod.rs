@@ -5,7 +5,6 @@
 //! made of the package set and of everything else that decides what is in the tree.
 
 mod job;
-mod known;
 mod native;
 
 use crate::archive::access::Archives;

@@ -4,23 +4,22 @@
 //! run in an overlay above it, whose upper becomes the tree `root`. So whatever has been unpacked once
 //! can be taken into the next layer by a hard link.
 
-use super::known::Known;
 use super::{HOSTNAME, Recipe, Site, job};
 use crate::archive::access::Archives;
 use crate::buildroot::{Session, SessionOptions, policy};
-use crate::error::{IoContext, Result};
+use crate::error::Result;
 use crate::operation::Scope;
 use crate::solve::PackageEntry;
 use crate::store::Zone;
+use crate::store::known::{Known, in_memory, rewound};
 use crate::store::layer::below;
 use debmock_helper::protocol::{
-    BootstrapPlan, Job, Place, Request, SessionFile, Tree, bytes, encode,
+    BootstrapPlan, ComposePlan, Job, Place, Reply, Request, SessionFile, Tree, bytes, encode,
+    unexpected,
 };
 use debmock_helper::store::{APART, BELOW, RECORDS};
-use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Fills the directory `home` of a layer with the packages of `recipe`.
@@ -83,7 +82,8 @@ impl Making<'_> {
     /// there is too little that is known.
     fn compose(&self, left: &File) -> Result<Option<u64>> {
         let packages = &self.recipe.set.packages;
-        let mut known = Known::find(self.zone, self.recipe, self.scope)?;
+        let hashes = packages.iter().map(|package| package.sha256);
+        let mut known = Known::find(self.zone, hashes, self.scope)?;
         loop {
             let places = known.places();
             let is_known = |(place, _): &(u32, &PackageEntry)| places.contains(place);
@@ -95,14 +95,34 @@ impl Making<'_> {
             }
             let new: Vec<PackageEntry> = new.into_iter().map(|(_, one)| one.clone()).collect();
             let records = self.unpack_apart(&new)?;
-            let (plan, files) = (self.plan(), (&records, left));
-            let newest = known.compose(self.zone, self.home, plan, files, self.scope)?;
+            let newest = self.join(&mut known, &records, left)?;
             self.zone.discard(below(self.home, APART), self.scope)?;
             if newest.is_some() {
                 return Ok(newest);
             }
             self.zone.discard(below(self.home, BELOW), self.scope)?;
             rewound(left)?;
+        }
+    }
+
+    /// Makes the tree `below` of what is known and of what was unpacked apart; `left` gets what
+    /// there is to be configured. When the newest package was built, in seconds since 1970; nothing
+    /// if packages turned out to be unknown: the tree is of no use then.
+    fn join(&self, known: &mut Known, apart: &File, left: &File) -> Result<Option<u64>> {
+        let packages = &self.recipe.set.packages;
+        let plan = ComposePlan { bootstrap: self.plan(), layers: known.layers().to_vec() };
+        let plan = in_memory(&encode(&plan)?)?;
+        let files = [plan.as_fd(), rewound(apart)?, left.as_fd()];
+        let request = Request::Compose { home: self.home.clone() };
+        let channel = self.zone.helper().request(&request, &files)?;
+        match job::follow(packages.len(), &channel, self.scope)? {
+            Reply::Composed { newest } => Ok(Some(newest)),
+            Reply::Changed(places) => {
+                let names: Vec<&str> = packages.iter().map(|one| one.name.as_str()).collect();
+                known.forget(&places, &names, self.scope)?;
+                Ok(None)
+            }
+            other => Err(unexpected(&other).into()),
         }
     }
 
@@ -177,20 +197,4 @@ impl Making<'_> {
             threads: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
         }
     }
-}
-
-/// A file that has no name, to be read from its beginning.
-pub(super) fn in_memory(content: &[u8]) -> Result<File> {
-    let doing = || "cannot prepare the plan".to_owned();
-    let mut file = File::from(memfd_create("debmock-plan", MemfdFlags::CLOEXEC).doing(doing)?);
-    file.write_all(content).doing(doing)?;
-    rewound(&file)?;
-    Ok(file)
-}
-
-/// A file that another process has written to or read, from its beginning.
-pub(super) fn rewound(file: &File) -> Result<BorrowedFd<'_>> {
-    let mut at = file;
-    at.seek(SeekFrom::Start(0)).doing(|| "cannot read what was unpacked".into())?;
-    Ok(file.as_fd())
 }

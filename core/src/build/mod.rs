@@ -28,7 +28,7 @@ mod user;
 
 pub use dependencies::install_dependencies;
 pub use extra::extra_archives;
-pub use furnisher::Furnisher;
+pub use furnisher::{Delivery, Furnisher};
 pub use options::{BinNmu, BuildType, RebuildOptions, ResultDir, SourceSpec};
 pub use rebuild::{Rebuild, Workshop};
 pub use record::{BuildResult, Failure, FileHash, InstalledName, Status};

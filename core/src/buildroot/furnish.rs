@@ -7,12 +7,14 @@
 //! carries the dependencies while apt chooses is not in it, or no two sources could share one.
 
 use super::{Base, Buildroot, Lower, Opening, Session, Storage};
-use crate::apt::Plan;
-use crate::build::Furnisher;
+use crate::apt::{End, Laid, Laying, Plan, Planned};
+use crate::build::{Delivery, Furnisher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
+use crate::store::known::Known;
 use crate::store::layer::{self, LayerKey};
 use debmock_helper::protocol::{Place, Tree};
+use debmock_helper::store::{BELOW, RECORDS};
 use std::sync::Arc;
 
 /// Changes when the same packages on the same root would make another tree.
@@ -21,26 +23,25 @@ const FORMAT: &[u8] = b"2";
 const DEEPEST: usize = 8;
 /// Who holds a session that only its build has: that build.
 const ITS_OWN: usize = 1;
+/// What a session has in the directory of its changes.
+const UPPER: &str = "upper";
+const WORK: &str = "work";
+const SESSION: &str = "session";
 /// Made again by apt whenever it is asked; larger than most layers.
 const APT_CACHES: [&str; 2] = ["/var/cache/apt/pkgcache.bin", "/var/cache/apt/srcpkgcache.bin"];
 
 impl Furnisher for Buildroot {
-    fn furnish(
-        &self,
-        session: &Session,
-        plan: &Plan,
-        scope: &Scope,
-        apply: &mut dyn FnMut(&Session) -> Result<()>,
-    ) -> Result<Arc<Session>> {
+    fn furnish(&self, session: &Session, delivery: &Delivery<'_>) -> Result<Arc<Session>> {
+        let scope = delivery.scope();
         let base = self.base()?.ok_or_else(|| self.vanished())?;
-        let key = self.key_of(&base, plan);
+        let key = self.key_of(&base, delivery.plan());
         let limit = self.config.lock_timeout;
         let layer = layer::provide(&self.zone, &key, limit, scope, |home| {
-            self.make_layer(&base, home, scope, apply)
+            self.make_layer(&base, home, delivery)
         })?;
         let Some(turn) = self.open.replace(ITS_OWN) else {
             // Another thread has joined the session meanwhile: it goes on under its feet.
-            apply(session)?;
+            delivery.bring(session)?;
             return self.open.now().ok_or_else(|| self.vanished());
         };
         session.end()?;
@@ -100,23 +101,110 @@ impl Buildroot {
         LayerKey::of("packages", &parts)
     }
 
-    fn make_layer(
+    /// Makes the layer of `delivery` at `home`, above the trees of `base`: in two parts, of which
+    /// others can take the lower one's files, or in one, where dpkg has to do it all.
+    fn make_layer(&self, base: &Base, home: &Place, delivery: &Delivery<'_>) -> Result<()> {
+        let scope = delivery.scope();
+        let stack = self.stack(base);
+        let Some(laying) = Laying::of(delivery.plan(), scope) else {
+            let session = self.open_above(&stack, home, scope)?;
+            delivery.bring(&session)?;
+            return self.become_layer(session, home, scope);
+        };
+        let Some(why) = self.make_in_two(&stack, home, delivery, &laying)? else { return Ok(()) };
+        for part in [UPPER, WORK, SESSION, BELOW, RECORDS] {
+            self.zone.discard(layer::below(home, part), scope)?;
+        }
+        let session = self.open_above(&stack, home, scope)?;
+        delivery.bring_plainly(&session, &why)?;
+        self.become_layer(session, home, scope)
+    }
+
+    /// Unpacks packages, or takes them from layers that have them, into one tree, and lets their
+    /// scripts run above it. The reason, if that cannot be: what was made then is of no use.
+    fn make_in_two(
         &self,
-        base: &Base,
+        stack: &[Place],
         home: &Place,
-        scope: &Scope,
-        apply: &mut dyn FnMut(&Session) -> Result<()>,
-    ) -> Result<()> {
-        let tree = Tree::Overlay { lower: self.stack(base), upper: Some(home.clone()) };
-        let session = self.open_for_layer(tree, scope)?;
-        apply(&session)?;
+        delivery: &Delivery<'_>,
+        laying: &Laying<'_>,
+    ) -> Result<Option<String>> {
+        let (scope, packages) = (delivery.scope(), laying.packages());
+        let hashes = packages.iter().map(|one| one.sha256);
+        let mut known = Known::find(&self.zone, hashes, scope)?;
+        let laid = loop {
+            let places = known.places();
+            let is_known = |(place, _): &(u32, &Planned)| places.contains(place);
+            let (old, new): (Vec<_>, Vec<_>) = (0..).zip(packages).partition(is_known);
+            let new: Vec<Planned> = new.into_iter().map(|(_, one)| one.clone()).collect();
+            if !old.is_empty() {
+                let (old, all) = (old.len(), packages.len());
+                delivery
+                    .say(&format!("Taking {old} of {all} packages from layers that have them"))?;
+            }
+            let end = match self.lay(stack, home, delivery, laying, &new)? {
+                End::Done(laid) => {
+                    let covered = self.files_of_layers()?.into_iter().map(|file| file.path);
+                    let below = (stack, covered.collect());
+                    laying.take(&self.zone, home, laid, known.layers(), below)?
+                }
+                other => other,
+            };
+            match end {
+                End::Done(laid) => break laid,
+                End::Declined(why) => return Ok(Some(why)),
+                End::Changed(places) => {
+                    let names: Vec<&str> = packages.iter().map(|one| one.name.as_str()).collect();
+                    known.forget(&places, &names, scope)?;
+                    self.zone.discard(layer::below(home, BELOW), scope)?;
+                }
+            }
+        };
+        let stack = [&[layer::below(home, BELOW)], stack].concat();
+        let session = self.open_above(&stack, home, scope)?;
+        match delivery.install(laying, &session, &laid)? {
+            End::Declined(why) => return session.end().map(|()| Some(why)),
+            _ => self.become_layer(session, home, scope).map(|()| None),
+        }
+    }
+
+    /// Unpacks `packages` into the tree `below` of `home`; there is none if there are none.
+    fn lay(
+        &self,
+        stack: &[Place],
+        home: &Place,
+        delivery: &Delivery<'_>,
+        laying: &Laying<'_>,
+        packages: &[Planned],
+    ) -> Result<End<Laid>> {
+        if packages.is_empty() {
+            return Laid::nothing().map(End::Done);
+        }
+        let scope = delivery.scope();
+        delivery.fetch(packages)?;
+        let session = self.open_above(stack, home, scope)?;
+        let laid = delivery.lay(laying, &session, packages)?;
+        session.end()?;
+        self.zone.rename(layer::below(home, UPPER), layer::below(home, BELOW))?;
+        self.zone.discard(layer::below(home, WORK), scope)?;
+        Ok(laid)
+    }
+
+    /// A session whose changes go to `home`, above `stack`.
+    fn open_above(&self, stack: &[Place], home: &Place, scope: &Scope) -> Result<Session> {
+        let tree = Tree::Overlay { lower: stack.to_vec(), upper: Some(home.clone()) };
+        self.open_for_layer(tree, scope)
+    }
+
+    /// Ends a session; its changes become the tree of the layer.
+    fn become_layer(&self, session: Session, home: &Place, scope: &Scope) -> Result<()> {
         for file in APT_CACHES {
             session.remove(file)?;
         }
         session.end()?;
         // The kernel's marks in it speak to an overlay of which it is the upper, and no other.
-        self.zone.rename(layer::below(home, "upper"), layer::below(home, "root"))?;
-        for part in ["work", "session"] {
+        self.zone.rename(layer::below(home, UPPER), layer::below(home, "root"))?;
+        for part in [WORK, SESSION] {
             self.zone.discard(layer::below(home, part), scope)?;
         }
         Ok(())

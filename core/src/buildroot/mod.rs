@@ -39,7 +39,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host;
 use crate::operation::Scope;
 use crate::store::{Held, Places, Zone, ZoneOptions};
-use debmock_helper::protocol::{Bind, IdMap, Mode, Place, Program, Tree, bytes};
+use debmock_helper::protocol::{Bind, IdMap, Mode, Place, Program, SessionFile, Tree, bytes};
 use opened::{Entry, Opened};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex};
@@ -300,11 +300,10 @@ impl Buildroot {
     /// not name, no directory of the host and no host name of a config.
     fn open_for_layer(&self, tree: Tree, scope: &Scope) -> Result<Session> {
         self.check_limits(scope)?;
-        let hostname = crate::bootstrap::HOSTNAME.to_owned();
         let options = SessionOptions {
             tree,
-            files: files::session_files(&hostname, false)?,
-            hostname,
+            files: self.files_of_layers()?,
+            hostname: crate::bootstrap::HOSTNAME.to_owned(),
             binds: Vec::new(),
             accept_weak: self.config.isolation.accept_weak,
             linux32: self.config.architecture.is_32_bit_here(),
@@ -312,6 +311,11 @@ impl Buildroot {
             memory: 0,
         };
         Session::open(&self.zone, options, Vec::new(), scope)
+    }
+
+    /// What a session has in place of files of the root while a layer is made.
+    fn files_of_layers(&self) -> Result<Vec<SessionFile>> {
+        files::session_files(crate::bootstrap::HOSTNAME, false)
     }
 
     fn open_tree(

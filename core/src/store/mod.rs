@@ -5,6 +5,7 @@
 //! helper, through [`Zone`].
 
 pub mod debs;
+pub(crate) mod known;
 pub mod layer;
 pub(crate) mod used;
 mod zone;

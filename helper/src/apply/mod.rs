@@ -29,7 +29,7 @@ use rustix::io::Errno;
 pub use journal::{is_left, recover};
 use script::Coming;
 
-use crate::bootstrap::{Error, Programs, RunInRoot};
+use crate::bootstrap::{Error, Programs, RunInRoot, Taken};
 use crate::dpkgdb::{Addition, Database, ExtendedState, Identity, Objection, Present, mark};
 use crate::unpack::{self, Arrival, Problem, Progress, Tree, Unpacked, Unpacker, unpack_all};
 
@@ -81,13 +81,83 @@ pub fn unpack<'a>(
     cancel: &AtomicBool,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Outcome<Unconfigured<'a>>, Error> {
+    begin(root, plan, |journal, present| {
+        let tree = Tree::new(root).with_journal(journal);
+        let unpacker = Unpacker::with_tree(tree, cancel);
+        let admit = |one: &Unpacked| present.admit(unpacker.tree(), one);
+        let each = |_: &mut Unpacked, _| Ok(());
+        let unpacked = all_of(&unpacker, plan.threads, arrivals, cancel, &admit, &each, progress)?;
+        Ok((unpacked, unpacker.lost_paths()))
+    })
+}
+
+/// Unpacks the packages that come out of `arrivals` into `root`, an overlay whose upper is to be a
+/// tree of its own that others take files from: no script may run in it. [`install`] does the
+/// rest where that tree is a lower one. Gives their records, too.
+///
+/// # Errors
+/// As [`unpack`]; the upper is of no use then, nor if it was declined.
+pub(crate) fn lay(
+    root: BorrowedFd<'_>,
+    threads: usize,
+    arrivals: &Receiver<Arrival>,
+    cancel: &AtomicBool,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Outcome<(Vec<Unpacked>, Taken)>, Error> {
+    let unpacker = Unpacker::with_tree(Tree::new(root).only_new(), cancel);
+    let records = Taken::default();
+    let each = |one: &mut Unpacked, built| {
+        records.keep(one, built)?;
+        one.entries = Vec::new();
+        Ok(())
+    };
+    let unpacked = all_of(&unpacker, threads, arrivals, cancel, &|_| Ok(()), &each, progress)
+        .and_then(|unpacked| keep_all(unpacker.lost_paths()).map(|()| unpacked));
+    match unpacked {
+        Ok(unpacked) => Ok(Outcome::Done((unpacked, records))),
+        Err(Objection::Stands(why)) => Ok(Outcome::Declined(why)),
+        Err(Objection::Failed(error)) => Err(error),
+    }
+}
+
+/// Brings packages into dpkg's database that [`lay`] has unpacked, or that were taken from elsewhere,
+/// in a tree that `root` shows.
+///
+/// # Errors
+/// As [`unpack`].
+pub(crate) fn install<'a>(
+    root: BorrowedFd<'a>,
+    plan: &'a Plan,
+    unpacked: Vec<Unpacked>,
+) -> Result<Outcome<Unconfigured<'a>>, Error> {
+    begin(root, plan, |_, present| {
+        let tree = Tree::new(root);
+        unpacked.iter().try_for_each(|one| present.admit(&tree, one))?;
+        Ok((unpacked, Vec::new()))
+    })
+}
+
+/// What was unpacked, and what it lost to packages that replace it.
+type Laid = (Vec<Unpacked>, Vec<(Identity, Vec<u8>)>);
+
+/// Everything between the lock and the first script; `unpack` gets the packages into the tree.
+fn begin<'a>(
+    root: BorrowedFd<'a>,
+    plan: &'a Plan,
+    unpack: impl FnOnce(&File, &Present) -> Result<Laid, Objection>,
+) -> Result<Outcome<Unconfigured<'a>>, Error> {
     let Some(lock) = lock_frontend(root)? else {
         return Ok(Outcome::Declined("another process works with dpkg in this root".into()));
     };
     let journal = journal::begin(root)?;
-    let unpacked = unpack_all_of(root, plan, &journal, arrivals, cancel, progress);
-    let unpacked = unpacked.and_then(|unpacked| {
-        let (present, unpacked) = unpacked;
+    let work = || {
+        let present = Present::read(root)?;
+        let (unpacked, lost) = unpack(&journal, &present)?;
+        check_complete(plan, &unpacked)?;
+        present.reconcile(&unpacked)?;
+        agree(&unpacked)?;
+        check_scripts(plan, &present, &unpacked)?;
+        keep_all(lost)?;
         let info = unpacked.iter().flat_map(Database::files_of);
         journal::announce(&journal, info)?;
         let database = Database::create(root)?;
@@ -99,10 +169,12 @@ pub fn unpack<'a>(
         let mut environment = plan.environment.clone();
         environment.push(("DPKG_FRONTEND_LOCKED".to_owned(), "true".to_owned()));
         let programs = Programs::new(root, environment, dpkg);
-        Ok(Unconfigured { root, plan, addition, programs, _lock: lock })
-    });
-    match unpacked {
-        Ok(unconfigured) => Ok(Outcome::Done(unconfigured)),
+        Ok((addition, programs))
+    };
+    match work() {
+        Ok((addition, programs)) => {
+            Ok(Outcome::Done(Unconfigured { root, plan, addition, programs, _lock: lock }))
+        }
         Err(Objection::Stands(why)) => {
             recover(root)?;
             Ok(Outcome::Declined(why))
@@ -131,45 +203,40 @@ fn lock_frontend(root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Error> {
     }
 }
 
-/// All packages in the tree, none of them in dpkg's database.
-fn unpack_all_of<'a>(
-    root: BorrowedFd<'a>,
-    plan: &Plan,
-    journal: &'a File,
+/// All packages in the tree, none of them in dpkg's database. `admit` judges each one, `each` takes
+/// what it wants of it and is told when it was built.
+fn all_of(
+    unpacker: &Unpacker<'_>,
+    threads: usize,
     arrivals: &Receiver<Arrival>,
     cancel: &AtomicBool,
+    admit: &(dyn Fn(&Unpacked) -> Result<(), Objection> + Sync),
+    each: &(dyn Fn(&mut Unpacked, u64) -> Result<(), unpack::Error> + Sync),
     progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<(Present, Vec<Unpacked>), Objection> {
-    let present = Present::read(root)?;
-    let unpacker = Unpacker::with_tree(Tree::new(root).with_journal(journal), cancel);
+) -> Result<Vec<Unpacked>, Objection> {
     let unpacked = Mutex::new(Vec::new());
     let objection = Mutex::new(None);
-    let each = |one: Unpacked, _| {
-        if let Err(why) = present.admit(unpacker.tree(), &one) {
+    let each = |mut one: Unpacked, built| {
+        if let Err(why) = admit(&one) {
             objection.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
             // Whoever sees it looks for the objection first.
             return Err(unpack::Error::new("the package set", Problem::Cancelled));
         }
+        each(&mut one, built)?;
         unpacked.lock().unwrap_or_else(PoisonError::into_inner).push(one);
         Ok(())
     };
-    let done = unpack_all(&unpacker, arrivals, plan.threads, None, cancel, &each, progress);
+    let done = unpack_all(unpacker, arrivals, threads, None, cancel, &each, progress);
     let unpacked = unpacked.into_inner().unwrap_or_else(PoisonError::into_inner);
     let objection = objection.into_inner().unwrap_or_else(PoisonError::into_inner);
     match (objection, done) {
-        (Some(why), _) => return Err(why),
-        (None, Err(error)) if declined(error.problem()) => {
-            return Err(Objection::Stands(error.to_string()));
+        (Some(why), _) => Err(why),
+        (None, Err(error)) if is_declined(error.problem()) => {
+            Err(Objection::Stands(error.to_string()))
         }
-        (None, Err(error)) => return Err(Objection::Failed(error.into())),
-        (None, Ok(())) => {}
+        (None, Err(error)) => Err(Objection::Failed(error.into())),
+        (None, Ok(())) => Ok(unpacked),
     }
-    check_complete(plan, &unpacked)?;
-    present.reconcile(&unpacked)?;
-    agree(&unpacked)?;
-    check_scripts(plan, &present, &unpacked)?;
-    keep_all(&unpacker)?;
-    Ok((present, unpacked))
 }
 
 /// Scripts that run before something of these packages would be unpacked find it there already:
@@ -226,7 +293,7 @@ fn check_scripts(plan: &Plan, present: &Present, unpacked: &[Unpacked]) -> Resul
 }
 
 /// Whether dpkg may make something else of it, or say it better.
-fn declined(problem: &Problem) -> bool {
+pub(crate) fn is_declined(problem: &Problem) -> bool {
     !matches!(problem, Problem::Io { .. } | Problem::Cancelled)
 }
 
@@ -270,8 +337,8 @@ fn agree(unpacked: &[Unpacked]) -> Result<(), Objection> {
 
 /// Of two packages that bring the same path, the order decides, and one that loses all its paths
 /// disappears.
-fn keep_all(unpacker: &Unpacker<'_>) -> Result<(), Objection> {
-    let Some((package, path)) = unpacker.lost_paths().into_iter().next() else { return Ok(()) };
+fn keep_all(lost: Vec<(Identity, Vec<u8>)>) -> Result<(), Objection> {
+    let Some((package, path)) = lost.into_iter().next() else { return Ok(()) };
     let path = unpack::escaped(&path);
     Err(Objection::Stands(format!("/{path} of {} is replaced by another package", package.name)))
 }

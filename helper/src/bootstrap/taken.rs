@@ -20,7 +20,7 @@ struct Inner {
 
 impl Taken {
     /// Records a package that was just unpacked.
-    pub(super) fn keep(&self, unpacked: &Unpacked, built: u64) -> Result<(), Error> {
+    pub(crate) fn keep(&self, unpacked: &Unpacked, built: u64) -> Result<(), Error> {
         let identity = &unpacked.control.identity;
         let bytes = Record::of(unpacked, built).encode().map_err(|error| {
             let problem = Problem::io("record what was unpacked", error);
@@ -31,7 +31,7 @@ impl Taken {
     }
 
     /// Adds a package that was recorded earlier.
-    pub(super) fn add(&self, identity: Identity, bytes: Vec<u8>, built: u64) {
+    pub(crate) fn add(&self, identity: Identity, bytes: Vec<u8>, built: u64) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.records.push((identity, bytes));
         inner.newest = inner.newest.max(built);

@@ -124,6 +124,15 @@ pub enum Request {
         /// A layer that is being made.
         home: Place,
     },
+    /// Put packages that were unpacked already into the directory `below` of `home`, which is made
+    /// if it is missing, and write the records of all packages in it beside it. Descriptors: reply
+    /// socket, the [`TakePlan`] encoded in a file, the records of what is in it, a file for what
+    /// [`Job::Install`] takes. [`Reply::Changed`] and [`Reply::Declined`] leave a tree that is of no
+    /// use.
+    Take {
+        /// A layer that is being made.
+        home: Place,
+    },
     /// Write a new file. Descriptors: reply socket, content.
     Keep(Place),
     /// Mount a directory of the store read-only into a session.
@@ -317,7 +326,7 @@ pub struct Run {
 pub enum Control {
     /// Send a signal to the command's process group.
     Signal(i32),
-    /// A package file for [`Job::Bootstrap`] or [`Job::Apply`], checked against the index. Descriptors: the file.
+    /// A package file for [`Job::Bootstrap`], [`Job::Apply`] or [`Job::Lay`], checked against the index. Descriptors: the file.
     Package {
         /// Name.
         name: String,
@@ -388,6 +397,14 @@ pub enum Job {
     /// Bring new packages into the root, which come as [`Control::Package`]. Descriptors: the
     /// [`ApplyPlan`] encoded in a file, the log of the programs that run.
     Apply,
+    /// Unpack new packages, which come as [`Control::Package`], into the upper of the root's overlay,
+    /// where nothing is; dpkg learns nothing of them. Descriptors: the [`TakePlan`] encoded in a
+    /// file, a file for what [`Job::Install`] takes, a file for the records of the packages.
+    Lay,
+    /// Do the rest of what [`Job::Apply`] does, for packages whose files the root shows in a tree
+    /// below. Descriptors: the [`ApplyPlan`] encoded in a file, the log of the programs that run, and
+    /// one file or several with what [`Job::Lay`] and [`Request::Take`] left for this.
+    Install,
     /// Write a tree as a tar stream; [`Reply::Number`] tells its newest modification time.
     /// Descriptors: output.
     Export {
@@ -434,6 +451,8 @@ impl Job {
                 | Job::Bootstrap { .. }
                 | Job::Configure { .. }
                 | Job::Apply
+                | Job::Lay
+                | Job::Install
                 | Job::Import { .. }
         )
     }
@@ -464,6 +483,22 @@ pub struct ComposePlan {
     /// Layers, and the places in `bootstrap.packages` of what is taken from each. All others were
     /// unpacked apart.
     pub layers: Vec<(String, Vec<u32>)>,
+}
+
+/// What [`Job::Lay`] and [`Request::Take`] put into a tree.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct TakePlan {
+    /// Every package: name, version, architecture, SHA-256 of the `.deb`.
+    pub packages: Vec<(String, String, String, String)>,
+    /// Layers, and the places in `packages` of what is taken from each. All others are in the tree
+    /// already, or come.
+    pub layers: Vec<(String, Vec<u32>)>,
+    /// The trees that it is to lie above, topmost first.
+    pub stack: Vec<Place>,
+    /// Files that a session has in place of those of the root.
+    pub covered: Vec<String>,
+    /// Threads that work.
+    pub threads: u32,
 }
 
 /// What [`Job::Apply`] does.

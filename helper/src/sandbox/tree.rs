@@ -100,13 +100,22 @@ pub fn bind(directory: &OwnedFd, attributes: u64) -> Result<OwnedFd, Errno> {
     Ok(tree)
 }
 
-fn overlay(
-    entered: &Entered,
-    lower: &[Place],
-    upper: Option<&Place>,
-    open: &Open,
-    memory: Option<&Attached>,
-) -> Result<OwnedFd, Failure> {
+/// Mounts trees of the store above each other, topmost first, for reading.
+///
+/// # Errors
+/// One is missing or damaged; the mount is refused.
+pub fn mount_lower(entered: &Entered, lower: &[Place]) -> Result<OwnedFd, Failure> {
+    let layers = directories(entered, lower)?;
+    match layers.as_slice() {
+        // An overlay of one layer and no upper does not exist.
+        [one] => bind(one, NODEV | RDONLY),
+        _ => mount_overlay(&layers, None),
+    }
+    .isolating(|| "cannot mount the trees of a root".into())
+}
+
+/// The directories of trees, with what lies below each in its layer.
+fn directories(entered: &Entered, lower: &[Place]) -> Result<Vec<OwnedFd>, Failure> {
     let mut layers = Vec::new();
     for place in lower {
         let home = check_boot(entered, place)?;
@@ -122,6 +131,17 @@ fn overlay(
             }
         }
     }
+    Ok(layers)
+}
+
+fn overlay(
+    entered: &Entered,
+    lower: &[Place],
+    upper: Option<&Place>,
+    open: &Open,
+    memory: Option<&Attached>,
+) -> Result<OwnedFd, Failure> {
+    let mut layers = directories(entered, lower)?;
     // An overlay of one layer and no upper does not exist.
     if let ([one], None) = (layers.as_slice(), upper) {
         return bind(one, NODEV | RDONLY).isolating(|| format!("cannot mount {}", lower[0].path));

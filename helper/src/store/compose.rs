@@ -85,6 +85,61 @@ fn records_of(entered: &Entered, layer: &str) -> Option<Records> {
     Records::open(file).ok()
 }
 
+/// Layers from which packages are taken.
+pub(super) struct Stock<'m> {
+    layers: Vec<(OwnedFd, Records, &'m [u32])>,
+}
+
+impl<'m> Stock<'m> {
+    /// Opens layers, each with the places of packages that it has; those of a layer that is damaged
+    /// are added to `changed`.
+    pub(super) fn open(
+        entered: &Entered,
+        layers: &'m [(String, Vec<u32>)],
+        changed: &mut Vec<u32>,
+    ) -> Self {
+        let mut found = Vec::new();
+        for (layer, places) in layers {
+            let tree = open_directory(entered, &Place::layer(format!("{layer}/{BELOW}")));
+            match (tree, records_of(entered, layer)) {
+                (Ok(tree), Some(records)) => found.push((tree, records, places.as_slice())),
+                _ => changed.extend(places),
+            }
+        }
+        Self { layers: found }
+    }
+
+    /// The tree of each layer.
+    pub(super) fn trees(&self) -> Vec<Tree<'_>> {
+        self.layers.iter().map(|(tree, ..)| Tree::new(tree.as_fd())).collect()
+    }
+
+    /// The packages, of which `package` tells what each is and the SHA-256 of its `.deb`; what has
+    /// no record any more is added to `changed`.
+    pub(super) fn known<'k, 'h>(
+        &'k self,
+        trees: &'k [Tree<'k>],
+        package: impl Fn(u32) -> Option<(Identity, &'h str)>,
+        changed: &mut Vec<u32>,
+    ) -> Vec<Known<'k>> {
+        let mut known = Vec::new();
+        for ((_, records, places), tree) in self.layers.iter().zip(trees) {
+            let numbers: HashMap<&str, usize> = records.names().zip(0..).collect();
+            for &place in *places {
+                let found = package(place)
+                    .and_then(|(identity, hash)| Some((identity, *numbers.get(hash)?)));
+                match found {
+                    Some((identity, number)) => {
+                        known.push(Known { identity, records, number, tree });
+                    }
+                    None => changed.push(place),
+                }
+            }
+        }
+        known
+    }
+}
+
 /// Fills the tree `below` of `home`. `descriptors` are those of
 /// [`Request::Compose`](crate::protocol::Request::Compose).
 pub fn compose(
@@ -104,29 +159,14 @@ pub fn compose(
     let identity = |place: u32| plan.packages.get(place as usize).map(|one| &one.identity);
     let home = open_directory(entered, home)?;
 
-    let mut layers = Vec::new();
-    let mut changed: Vec<u32> = Vec::new();
-    for (layer, places) in &message.layers {
-        let tree = open_directory(entered, &Place::layer(format!("{layer}/{BELOW}")));
-        match (tree, records_of(entered, layer)) {
-            (Ok(tree), Some(records)) => layers.push((tree, records, places)),
-            _ => changed.extend(places),
-        }
-    }
-    let mut known = Vec::new();
-    let trees: Vec<Tree<'_>> = layers.iter().map(|(tree, ..)| Tree::new(tree.as_fd())).collect();
-    for ((_, records, places), tree) in layers.iter().zip(&trees) {
-        let numbers: HashMap<&str, usize> = records.names().zip(0..).collect();
-        for &place in *places {
-            let Some(identity) = identity(place) else { continue };
-            match hashes.get(identity).and_then(|hash| numbers.get(hash)) {
-                Some(&number) => {
-                    known.push(Known { identity: identity.clone(), records, number, tree });
-                }
-                None => changed.push(place),
-            }
-        }
-    }
+    let mut changed = Vec::new();
+    let stock = Stock::open(entered, &message.layers, &mut changed);
+    let trees = stock.trees();
+    let package = |place: u32| {
+        let identity = identity(place)?;
+        Some((identity.clone(), *hashes.get(identity)?))
+    };
+    let mut known = stock.known(&trees, package, &mut changed);
     // What was unpacked apart, each below its hash.
     let by_hash: HashMap<&str, &Identity> =
         hashes.iter().map(|(identity, hash)| (*hash, identity)).collect();
@@ -192,7 +232,7 @@ pub fn keep(entered: &Entered, place: &Place, content: OwnedFd) -> Result<Reply,
     Ok(Reply::Done)
 }
 
-fn new_file(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
+pub(super) fn new_file(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(folder, name, flags, Mode::from(0o644))
         .doing(|| format!("cannot write {name} in the store"))

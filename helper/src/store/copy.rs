@@ -115,7 +115,7 @@ impl Copy {
             .and_then(|left| self.from.up().map(|_| left))
             .and_then(|left| self.to.up().map(|_| left));
         left.and_then(|(from, to)| {
-            copy_attributes(from.as_fd(), to.as_fd(), &rustix::fs::fstat(&from)?)
+            copy_attributes(from.as_fd(), to.as_fd(), &rustix::fs::fstat(&from)?, true)
         })
         .doing(|| format!("cannot copy the attributes of {}", self.shown(b"")))?;
         let end = self.path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
@@ -167,9 +167,9 @@ fn copy_entry(
             if ioctl_ficlone(&to, &from).is_err() {
                 let (from, to) = (File::from(from), File::from(to));
                 sparse::copy(&from, &to, stat.st_size as u64, || true).map_err(io)?;
-                return copy_attributes(from.as_fd(), to.as_fd(), stat);
+                return copy_attributes(from.as_fd(), to.as_fd(), stat, true);
             }
-            copy_attributes(from.as_fd(), to.as_fd(), stat)
+            copy_attributes(from.as_fd(), to.as_fd(), stat, true)
         }
         FileType::Symlink => {
             symlinkat(&readlinkat(source, name, Vec::new())?, target, name)?;
@@ -185,10 +185,16 @@ fn copy_entry(
     }
 }
 
-fn copy_attributes(
+/// Gives a file or directory the owner, mode, extended attributes and times of another one, whose
+/// `stat` this is; marks of overlays only if `marks` says so.
+///
+/// # Errors
+/// They cannot be read or set.
+pub(crate) fn copy_attributes(
     from: std::os::fd::BorrowedFd<'_>,
     to: std::os::fd::BorrowedFd<'_>,
     stat: &rustix::fs::Stat,
+    marks: bool,
 ) -> Result<(), Errno> {
     fchown(
         to,
@@ -202,7 +208,8 @@ fn copy_attributes(
         Err(Errno::OPNOTSUPP) => 0,
         Err(error) => return Err(error),
     };
-    for name in names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+    let copied = |name: &&[u8]| !name.is_empty() && (marks || !name.starts_with(b"user.overlay."));
+    for name in names[..length].split(|&byte| byte == 0).filter(copied) {
         let mut value = vec![0u8; 65536];
         let size = fgetxattr(from, name, &mut value[..])?;
         match fsetxattr(to, name, &value[..size], rustix::fs::XattrFlags::empty()) {

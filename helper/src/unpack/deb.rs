@@ -29,7 +29,7 @@ pub struct ControlFile {
 }
 
 /// What a package says about itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Control {
     /// The file `control`, as one paragraph.
     pub stanza: Stanza,
@@ -81,7 +81,7 @@ impl Control {
 }
 
 /// A file that is the administrator's to change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conffile {
     /// Absolute path.
     pub path: Vec<u8>,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use md5::{Digest, Md5};
 use rustix::fs::FileType;
+use serde::{Deserialize, Serialize};
 
 use super::claims::{Claim, Claimant, Claims};
 use super::deb::{Conffile, Control, DebReader};
@@ -31,7 +32,7 @@ pub struct Unpacker<'a> {
 }
 
 /// A package that is in the tree.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Unpacked {
     /// Its control files.
     pub control: Control,
@@ -64,7 +65,7 @@ pub struct Unpacked {
 }
 
 /// A directory that a package brings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Directory {
     /// Canonical path.
     pub path: Vec<u8>,
@@ -368,7 +369,7 @@ impl<'t, 'a> Job<'t, 'a> {
             Kind::Symlink => {
                 let placed = self.placer.symlink(&target, entry)?;
                 if placed == Placed::Occupied
-                    && !self.placer.walker.tree().has_journal()
+                    && !self.placer.walker.tree().is_only_new()
                     && self.placer.existing_link(&target)?.as_deref() == Some(&entry.link[..])
                 {
                     // A link into a merged /usr that was made ahead of its package.

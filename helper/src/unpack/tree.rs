@@ -22,7 +22,7 @@ use super::path::split;
 /// How many directories a [`Walker`] keeps open.
 const OPEN_DIRECTORIES: usize = 64;
 /// How many symbolic links one path may lead through (the kernel's own limit).
-const MAX_LINKS: usize = 40;
+pub(crate) const MAX_LINKS: usize = 40;
 
 /// The root of a tree, shared by threads.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Tree<'a> {
     merged_usr: bool,
     /// Where it is written down what is made in it.
     journal: Option<&'a File>,
+    /// Nothing may change in it but what comes new.
+    only_new: bool,
 }
 
 /// The directories below `/` that a merged /usr replaces with links into `/usr`.
@@ -41,7 +43,13 @@ const ALIASED: [&[u8]; 7] = [b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libo
 impl<'a> Tree<'a> {
     /// A tree below `root`, a descriptor of a directory (`O_PATH` is enough).
     pub fn new(root: BorrowedFd<'a>) -> Self {
-        Self { root, portable: AtomicBool::new(false), merged_usr: false, journal: None }
+        Self {
+            root,
+            portable: AtomicBool::new(false),
+            merged_usr: false,
+            journal: None,
+            only_new: false,
+        }
     }
 
     /// Writes down what is made: for each path that was not there before a letter, `d` for a
@@ -49,12 +57,20 @@ impl<'a> Tree<'a> {
     #[must_use]
     pub fn with_journal(mut self, journal: &'a File) -> Self {
         self.journal = Some(journal);
+        self.only_new()
+    }
+
+    /// Lets nothing change in it but what comes new: not even a link that is there already may be
+    /// brought once more.
+    #[must_use]
+    pub fn only_new(mut self) -> Self {
+        self.only_new = true;
         self
     }
 
     /// Whether it is a tree in which nothing may change but what comes new.
-    pub(crate) fn has_journal(&self) -> bool {
-        self.journal.is_some()
+    pub(crate) fn is_only_new(&self) -> bool {
+        self.only_new
     }
 
     /// Notes that there is something at `path` that was not there before.

@@ -1,7 +1,7 @@
 //! Work on the files of a root, done by a process that the keeper forks for it: no decoder and no
 //! path of a hostile tree is ever handled by process 1 itself.
 
-mod apply;
+pub(crate) mod apply;
 mod archive;
 pub(crate) mod bootstrap;
 
@@ -138,6 +138,8 @@ impl Work<'_> {
             Job::Bootstrap { apart } => return bootstrap::unpack(self, *apart, descriptors),
             Job::Configure { epoch } => bootstrap::configure(self, *epoch, descriptors)?,
             Job::Apply => return apply::run(self, descriptors),
+            Job::Lay => return apply::lay(self, descriptors),
+            Job::Install => return apply::install(self, descriptors),
             Job::Export { path, pack } => {
                 let tree = self.directory(&text(path))?;
                 return archive::export(tree.as_fd(), *pack, one(descriptors)?);

@@ -1,0 +1,342 @@
+//! Dependencies that were unpacked once are taken from the layers that have them, on the tiny
+//! distribution.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use debmock_tests::archive::ArchiveBuilder;
+use debmock_tests::area::{Area, nothing_within};
+use debmock_tests::deb::{BuiltDeb, Deb};
+use debmock_tests::dsc::{Format, Source};
+use debmock_tests::machine::{self, Skip};
+use debmock_tests::manifest::Manifest;
+use debmock_tests::or_skip;
+use debmock_tests::rig::{Rig, Said, said, tiny_archive};
+use debmock_tests::tarball::MTIME;
+use debmock_tests::user::User;
+
+/// Everything about files that is not plain.
+fn common() -> BuiltDeb {
+    let configured = "#!/bin/sh\nset -e\necho changed in place >> /usr/share/common/plain\n\
+                      rm /usr/share/common/removed /usr/share/tiny-taken\n\
+                      chmod 600 /usr/share/common/closed\necho new > /usr/share/common/made\n";
+    Deb::new("common", "1", "all")
+        .script("preinst", "#!/bin/sh\necho \"$1\" > /var/lib/preinst\n")
+        .script("postinst", configured)
+        .file("/usr/share/common/plain", 0o644, "plain\n")
+        .file("/usr/share/common/removed", 0o644, "removed\n")
+        .file("/usr/share/common/closed", 0o644, "closed\n")
+        .file("/usr/share/common/setuid", 0o4755, "#!/bin/sh\n")
+        .file("/usr/share/common/first", 0o644, "two names\n")
+        .hardlink("/usr/share/common/second", "/usr/share/common/first")
+        .symlink("/usr/share/common/link", "first")
+        .dir("/usr/share/common/sticky", 0o1777)
+        .file("/usr/share/closed/inside", 0o644, "inside\n")
+        .file("/opt/alias/through", 0o644, "through a link\n")
+        .conffile("/etc/common.conf", "asked = yes\n")
+        .build()
+}
+
+fn plain(name: &str) -> BuiltDeb {
+    let configured = format!("#!/bin/sh\necho {name} >> /var/lib/configured\n");
+    let deb = Deb::new(name, "1", "all").script("postinst", &configured);
+    deb.file(&format!("/opt/{name}"), 0o644, name).build()
+}
+
+/// Sources that share packages. The root has a link to a directory, and one that is closed.
+fn archive() -> Result<ArchiveBuilder, Skip> {
+    let source = |name: &str, depends: &str| {
+        Source::new(name, "1-1", Format::Quilt).field("Build-Depends", depends).build()
+    };
+    let root = Deb::new("root-has", "1", "all")
+        .symlink("/opt/alias", "../usr/share/real")
+        .dir("/usr/share/real", 0o755)
+        .dir("/usr/share/closed", 0o2750)
+        .file("/usr/share/tiny-taken", 0o644, "of the root\n");
+    // what dpkg has to do, since somebody else has the path
+    let again = Deb::new("again", "1", "all").field("Replaces", "root-has").file(
+        "/usr/share/tiny-taken",
+        0o644,
+        "of again\n",
+    );
+    let debs = ["fakeroot", "left", "right", "other"].map(plain);
+    let archive = debs.into_iter().fold(tiny_archive()?, ArchiveBuilder::deb);
+    Ok(archive
+        .deb(common())
+        .deb(root.build())
+        .deb(again.build())
+        .source(source("one", "common, left"))
+        .source(source("two", "common, right"))
+        .source(source("same", "left, common, other"))
+        .source(source("taken", "again, left")))
+}
+
+fn rig_of(user: User) -> Result<Rig, Skip> {
+    machine::helper();
+    let mut rig = Rig::of(Area::of(user), &archive()?);
+    rig.set("[packages]\ninclude = [\"root-has\"]\n");
+    Ok(rig)
+}
+
+/// Rigs of whoever runs the tests, and of a user.
+fn rigs() -> Result<Vec<Rig>, Skip> {
+    let users = match machine::is_root() {
+        true => vec![User::current(), User::with_sub_ids()?],
+        false => vec![User::with_sub_ids()?],
+    };
+    users.into_iter().map(rig_of).collect()
+}
+
+fn dependencies(rig: &Rig, ext: &str, source: &str) -> Said {
+    let went = said(rig.program(&["-v", "--uniqueext", ext, "installdeps", source]));
+    went.assert_success();
+    went
+}
+
+fn inside(rig: &Rig, ext: &str, script: &str) -> String {
+    let went = said(rig.program(&["-q", "--uniqueext", ext, "chroot", "--", "sh", "-c", script]));
+    went.assert_success();
+    went.text
+}
+
+fn manifest(rig: &Rig, ext: &str) -> Manifest {
+    let file = rig.area.work().join(format!("{ext}.tar"));
+    let mut export = rig.program(&["--uniqueext", ext, "export", &file.to_string_lossy()]);
+    export.env("SOURCE_DATE_EPOCH", MTIME.to_string());
+    said(export).assert_success();
+    Manifest::of_tar(fs::File::open(&file).unwrap()).unwrap()
+}
+
+/// The directories of layers whose keys begin so.
+fn layers(rig: &Rig, kind: &str) -> Vec<PathBuf> {
+    let zones = fs::read_dir(rig.area.cache().join("layers/v1")).unwrap().flatten();
+    let all = zones.flat_map(|zone| fs::read_dir(zone.path()).unwrap().flatten());
+    let mut all: Vec<_> = all
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(kind))
+        .collect();
+    all.sort_by_key(|path| fs::metadata(path).unwrap().ctime());
+    all
+}
+
+/// Packages are nowhere any more, but for these in the archive and what layers have of them.
+fn lose_packages(rig: &Rig, kept: &[&str]) {
+    remove_all_but(&rig.archive.root.join("pool"), kept);
+    fs::remove_dir_all(rig.area.cache().join("debs/v1")).unwrap();
+}
+
+fn remove_all_but(folder: &Path, kept: &[&str]) {
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            remove_all_but(&path, kept);
+        } else if !kept.iter().any(|name| path.to_string_lossy().contains(name)) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+/// What differs in a root whose packages were taken, but for what tells the time of day or where
+/// the archive lies.
+fn differences(one: &Manifest, other: &Manifest) -> Vec<String> {
+    let told = ["etc/apt/sources.list", "var/log/dpkg.log"];
+    let all = one.differences(other).into_iter();
+    all.filter(|one| !told.contains(&&*one.path)).map(|one| one.to_string()).collect()
+}
+
+#[test]
+fn what_a_layer_has_is_neither_fetched_nor_decoded_for_the_next_one() {
+    for rig in or_skip!(rigs()) {
+        dependencies(&rig, "a", "one");
+        let before = manifest(&rig, "a");
+        lose_packages(&rig, &["right_1", "two_"]);
+        let second = dependencies(&rig, "b", "two");
+        assert!(second.text.contains("Taking 2 of 3 packages"), "{}", second.text);
+        assert!(second.text.contains("configuring with dpkg"), "{}", second.text);
+        let warm = manifest(&rig, "b");
+        let script = "cat /usr/share/common/plain /var/lib/preinst /opt/alias/through; \
+                      readlink /opt/alias; ls /opt; stat -c %a /usr/share/closed";
+        let seen = inside(&rig, "b", script);
+        let expected = "plain\nchanged in place\ninstall\nthrough a link\n../usr/share/real\n\
+                        alias\nfakeroot\nright\n2750\n";
+        assert_eq!(seen, expected);
+        // the same on another machine, on which nothing is known
+        let apart = or_skip!(rig_of(rig.area.user().clone()));
+        dependencies(&apart, "b", "two");
+        let cold = manifest(&apart, "b");
+        assert!(cold.get("usr/share/common/made").is_some() && cold.get("opt/right").is_some());
+        assert_eq!(differences(&cold, &warm), Vec::<String>::new());
+        // and the first is what it was
+        said(rig.program(&["--uniqueext", "a", "clean"])).assert_success();
+        dependencies(&rig, "a", "one");
+        assert_eq!(differences(&before, &manifest(&rig, "a")), Vec::<String>::new());
+        rig.assert_nothing_lost();
+    }
+}
+
+#[test]
+fn files_that_were_taken_are_the_same_and_scripts_change_their_own() {
+    or_skip!(machine::need_root());
+    let rig = or_skip!(rig_of(User::current()));
+    dependencies(&rig, "a", "one");
+    dependencies(&rig, "b", "two");
+    let all = layers(&rig, "packages-");
+    let inode = |layer: &Path, file: &str| fs::metadata(layer.join(file)).map(|meta| meta.ino());
+    for file in ["below/usr/share/common/plain", "below/usr/share/common/setuid"] {
+        let inodes: Vec<u64> = all.iter().map(|layer| inode(layer, file).unwrap()).collect();
+        assert_eq!(inodes.len(), 2);
+        assert_eq!(inodes[0], inodes[1], "{file}");
+    }
+    let changed = "root/usr/share/common/plain";
+    assert_ne!(inode(&all[0], changed).unwrap(), inode(&all[1], changed).unwrap());
+    let pristine = fs::read_to_string(all[0].join("below/usr/share/common/plain")).unwrap();
+    assert_eq!(pristine, "plain\n");
+    // a layer of which everything is known lives without those that it came from
+    dependencies(&rig, "c", "same");
+    for ext in ["a", "b"] {
+        said(rig.program(&["--uniqueext", ext, "clean"])).assert_success();
+    }
+    said(rig.program(&["scrub", "layers"])).assert_success();
+    assert_eq!(layers(&rig, "packages-").len(), 1);
+    assert_eq!(inside(&rig, "c", "cat /usr/share/common/second"), "two names\n");
+    lose_packages(&rig, &["one_"]);
+    dependencies(&rig, "a", "one");
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn a_base_takes_what_a_layer_of_packages_has_and_the_other_way_round() {
+    let rig = or_skip!(rig_of(User::current()));
+    dependencies(&rig, "a", "one");
+    lose_packages(&rig, &["right_1", "two_"]);
+    let with = ["-o", "packages.include=[\"root-has\", \"left\"]", "--uniqueext", "with", "init"];
+    said(rig.program(&with)).assert_success();
+    dependencies(&rig, "b", "two");
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn what_is_not_as_it_was_unpacked_is_unpacked_anew() {
+    or_skip!(machine::need_root());
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 4] = [
+        ("size", |file| {
+            fs::OpenOptions::new().append(true).open(file).unwrap().write_all(b"x").unwrap();
+        }),
+        ("mode", |file| fs::set_permissions(file, fs::Permissions::from_mode(0o666)).unwrap()),
+        ("time", |file| {
+            let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+            fs::File::options().write(true).open(file).unwrap().set_modified(time).unwrap();
+        }),
+        ("gone", |file| fs::remove_file(file).unwrap()),
+    ];
+    for (what, change) in changes {
+        let rig = or_skip!(rig_of(User::current()));
+        dependencies(&rig, "a", "one");
+        let layer = layers(&rig, "packages-").remove(0);
+        let file = "below/usr/share/common/closed";
+        let inode = fs::metadata(layer.join(file)).unwrap().ino();
+        change(&layer.join(file));
+        let went = dependencies(&rig, "b", "same");
+        assert!(went.text.contains("what the store has of common is not"), "{what}: {}", went.text);
+        let other = layers(&rig, "packages-").into_iter().find(|path| *path != layer).unwrap();
+        assert_ne!(fs::metadata(other.join(file)).unwrap().ino(), inode, "{what}");
+        let seen = inside(&rig, "b", "cat /usr/share/common/closed");
+        assert_eq!(seen, "closed\n", "{what}");
+        // the rest was taken all the same
+        let inode = |layer: &Path| fs::metadata(layer.join("below/opt/left")).unwrap().ino();
+        assert_eq!(inode(&layer), inode(&other), "{what}");
+        rig.assert_nothing_lost();
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_is_left_to_dpkg() {
+    let rig = or_skip!(rig_of(User::current()));
+    dependencies(&rig, "a", "one");
+    for ext in ["b", "c"] {
+        let went = dependencies(&rig, ext, "taken");
+        assert!(went.text.contains("Left to apt and dpkg"), "{}", went.text);
+        let seen = inside(&rig, ext, "cat /usr/share/tiny-taken /opt/left");
+        assert_eq!(seen, "of again\nleft");
+        said(rig.program(&["--uniqueext", ext, "clean"])).assert_success();
+        said(rig.program(&["scrub", "layers"])).assert_success();
+    }
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn a_layer_in_two_parts_goes_into_an_image_and_comes_out() {
+    let rig = or_skip!(rig_of(User::current()));
+    dependencies(&rig, "a", "one");
+    let before = manifest(&rig, "a");
+    let image = rig.area.work().join("a.oci.tar").to_string_lossy().into_owned();
+    said(rig.program(&["--uniqueext", "a", "export", &image])).assert_success();
+    said(rig.program(&["scrub", "all"])).assert_success();
+    said(rig.program(&["import", "--layers", &image])).assert_success();
+    assert_eq!(layers(&rig, "packages-").len(), 1);
+    let again = dependencies(&rig, "a", "one");
+    assert!(!again.text.contains("\napply: "), "{}", again.text);
+    assert_eq!(differences(&before, &manifest(&rig, "a")), Vec::<String>::new());
+    // one that another tool merges
+    said(rig.program(&["--uniqueext", "b", "import", &image])).assert_success();
+    assert_eq!(differences(&before, &manifest(&rig, "b")), Vec::<String>::new());
+    rig.assert_nothing_lost();
+}
+
+/// Kills a command after each of its lines, until it comes to its end.
+fn kill_after_each_line(rig: &Rig, arguments: &[&str], made: &dyn Fn() -> usize) {
+    let clean = |rig: &Rig| said(rig.program(&["--uniqueext", "b", "clean"])).assert_success();
+    let before = made();
+    for count in (1..).step_by(2) {
+        let mut child = rig.program(arguments);
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let read: Vec<String> = lines.map_while(Result::ok).take(count).collect();
+        if read.len() < count {
+            assert!(child.wait().unwrap().success(), "{}", read.join("\n"));
+            assert_eq!(made(), before + 1);
+            return;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        nothing_within(Duration::from_secs(5), || rig.area.leftovers());
+        clean(rig);
+        // it may have been quicker than the signal, with the layer alone or with all of it
+        if made() > before {
+            said(rig.program(arguments)).assert_success();
+            return;
+        }
+    }
+}
+
+#[test]
+fn whoever_is_killed_while_packages_are_taken_leaves_no_layer() {
+    let rig = or_skip!(rig_of(User::current()));
+    let arguments = |ext, rest: [&'static str; 2]| ["-v", "--uniqueext", ext, rest[0], rest[1]];
+    dependencies(&rig, "a", "one");
+    let made = || layers(&rig, "packages-").len();
+    kill_after_each_line(&rig, &arguments("b", ["installdeps", "two"]), &made);
+    assert_eq!(
+        inside(&rig, "b", "cat /usr/share/common/first; ls /opt"),
+        "two names\nalias\nfakeroot\nright\n"
+    );
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn whoever_is_killed_while_a_base_is_composed_leaves_no_layer() {
+    let rig = or_skip!(rig_of(User::current()));
+    said(rig.program(&["init"])).assert_success();
+    let with = ["-o", "packages.include=[\"root-has\", \"left\"]", "--uniqueext", "b"];
+    let with = |rest: &[&'static str]| [&with[..], rest].concat();
+    let made = || layers(&rig, "base-").len();
+    kill_after_each_line(&rig, &with(&["-v", "init"]), &made);
+    let read = with(&["-q", "chroot", "--", "cat", "/opt/left", "/var/lib/configured"]);
+    assert_eq!(said(rig.program(&read)).text, "leftleft\n");
+    rig.assert_nothing_lost();
+}
