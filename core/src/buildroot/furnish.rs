@@ -6,7 +6,8 @@
 //! exactly these packages on that root downloads, unpacks and configures nothing. The package that
 //! carries the dependencies while apt chooses is not in it, or no two sources could share one.
 
-use super::{Base, Buildroot, Lower, Opening, Session, Storage};
+use super::flatten::{announce, is_of_layers};
+use super::{Base, Buildroot, ITS_OWN, Lower, Opening, Session, Storage};
 use crate::apt::Plan;
 use crate::build::Furnisher;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,8 +20,6 @@ use std::sync::Arc;
 const FORMAT: &[u8] = b"2";
 /// At most this many layers lie above a base: each one costs every look-up of a file.
 const DEEPEST: usize = 8;
-/// Who holds a session that only its build has: that build.
-const ITS_OWN: usize = 1;
 /// Made again by apt whenever it is asked; larger than most layers.
 const APT_CACHES: [&str; 2] = ["/var/cache/apt/pkgcache.bin", "/var/cache/apt/srcpkgcache.bin"];
 
@@ -107,18 +106,39 @@ impl Buildroot {
         scope: &Scope,
         apply: &mut dyn FnMut(&Session) -> Result<()>,
     ) -> Result<()> {
-        let tree = Tree::Overlay { lower: self.stack(base), upper: Some(home.clone()) };
-        let session = self.open_for_layer(tree, scope)?;
-        apply(&session)?;
-        for file in APT_CACHES {
-            session.remove(file)?;
+        if let Err(error) = self.apply_above(base, home, scope, apply) {
+            if !is_of_layers(&error) {
+                return Err(error);
+            }
+            announce(scope);
+            for part in ["upper", "work", "session"] {
+                self.zone.discard(layer::below(home, part), scope)?;
+            }
+            self.flatten_layer(base, layer::below(home, "upper"), scope)?;
+            self.apply_above(base, home, scope, apply)?;
         }
-        session.end()?;
         // The kernel's marks in it speak to an overlay of which it is the upper, and no other.
         self.zone.rename(layer::below(home, "upper"), layer::below(home, "root"))?;
         for part in ["work", "session"] {
             self.zone.discard(layer::below(home, part), scope)?;
         }
         Ok(())
+    }
+
+    /// Lets `apply` change the upper in `home` above the trees of `base`.
+    fn apply_above(
+        &self,
+        base: &Base,
+        home: &Place,
+        scope: &Scope,
+        apply: &mut dyn FnMut(&Session) -> Result<()>,
+    ) -> Result<()> {
+        let tree = Tree::Overlay { lower: self.stack(base), upper: Some(home.clone()) };
+        let session = self.open_for_layer(tree, scope)?;
+        apply(&session)?;
+        for file in APT_CACHES {
+            session.remove(file)?;
+        }
+        session.end()
     }
 }

@@ -9,6 +9,7 @@ mod boot;
 mod compose;
 mod copy;
 mod files;
+mod flatten;
 mod lend;
 mod remove;
 mod trail;
@@ -23,6 +24,7 @@ pub use files::{
 pub use lend::{lend, take_back};
 pub use remove::{remove_tree, usage};
 
+use flatten::flatten;
 use remove::remove_counted;
 
 use crate::protocol::{Area, Bytes, Doing, Failure, Place, Reply, StoreCall};
@@ -57,6 +59,7 @@ pub fn is_long(call: &StoreCall) -> bool {
         StoreCall::Remove(_)
             | StoreCall::EmptyTrash
             | StoreCall::Copy { .. }
+            | StoreCall::Flatten { .. }
             | StoreCall::Usage(_)
             | StoreCall::ProbeOverlay
     )
@@ -136,6 +139,9 @@ pub fn serve(
             let source = open_directory(entered, from)?;
             let (parent, name) = files::parent(entered, to)?;
             copy_tree(&source, &parent, name)?;
+        }
+        StoreCall::Flatten { lower, upper, files, to } => {
+            flatten(entered, lower, upper.as_ref(), files, to)?;
         }
         StoreCall::Usage(place) => {
             let directory = open_directory(entered, place)?;
