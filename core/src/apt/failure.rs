@@ -1,8 +1,9 @@
 //! Errors from what apt and dpkg print.
 
-use crate::buildroot::Exit;
+use crate::buildroot::{CROSSING, Exit};
 use crate::error::{Error, ErrorKind};
 use crate::state::LogFile;
+use std::io;
 
 /// Words of apt that mean that a demand cannot be met, whatever is tried.
 const UNSATISFIABLE: &[&str] = &[
@@ -139,8 +140,13 @@ fn failed(what: String, log: &LogFile) -> Error {
     let lines = last_words(log);
     let full = lines.iter().any(|line| line.contains("No space left on device"));
     let kind = if full { ErrorKind::NoSpace } else { ErrorKind::Package };
-    let error = Error::new(kind, what)
-        .with_source(format!("its last words were\n  {}", lines.join("\n  ")));
+    let words = format!("its last words were\n  {}", lines.join("\n  "));
+    let error = match lines.iter().any(|line| line.contains(CROSSING)) {
+        true => {
+            Error::new(kind, what).with_source(io::Error::new(io::ErrorKind::CrossesDevices, words))
+        }
+        false => Error::new(kind, what).with_source(words),
+    };
     match (full, log.path()) {
         (true, _) => error.with_hint("free some space and run the command again"),
         (false, Some(path)) => error.with_hint(format!("the whole log is {}", path.display())),

@@ -9,13 +9,18 @@ use crate::event::{PackageAction, Unit, What};
 use crate::operation::Scope;
 use crate::solve::PackageEntry;
 use crate::store::debs::Debs;
+use std::cmp::Reverse;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// Gets every package of `packages` that the store does not have, `parallel` at once, the largest
-/// first. `deliver` is called for each one, in the thread that got it, as soon as its file is
-/// complete and verified; the packages that were there already come first, verified again.
+/// A first root waits for it, since it may bring the links of a merged /usr.
+const AWAITED: &str = "base-files";
+
+/// Gets every package of `packages` that the store does not have, `parallel` at once: `base-files`
+/// before all others, then the largest first. `deliver` is called for each one, in the thread that
+/// got it, as soon as its file is complete and verified; the packages that were there already come
+/// first, verified again.
 ///
 /// After an error no other transfer begins, and those that run come to their end. After one of
 /// `deliver` they are broken off at once, and `transport` can be used for nothing else
@@ -32,9 +37,12 @@ pub fn fetch(
     scope: &Scope,
     deliver: impl Fn(&PackageEntry, &Path) -> Result<()> + Sync,
 ) -> Result<()> {
+    let order = |package: &&PackageEntry| (package.name != AWAITED, Reverse(package.size));
+    let mut wanted: Vec<&PackageEntry> = packages.iter().collect();
+    wanted.sort_by_key(order);
     let mut missing = Vec::new();
     let mut present = Vec::new();
-    for package in packages {
+    for package in wanted {
         match debs.lookup(package.sha256, package.size) {
             Some(path) => present.push((package, path)),
             None => missing.push(package),
@@ -55,7 +63,7 @@ pub fn fetch(
             missing.push(package);
         }
     }
-    missing.sort_by_key(|package| std::cmp::Reverse(package.size));
+    missing.sort_by_key(order);
     let total = missing.iter().map(|package| package.size).sum();
     let progress = Progress { scope, total, done: Mutex::new(0) };
     in_parallel(parallel, &missing, |package| {
@@ -221,6 +229,18 @@ mod tests {
         assert_eq!(server.requests().len(), 3);
         assert_eq!(get(&entries, cache.path()).unwrap(), ["a", "b", "c"]);
         assert!(server.requests().is_empty());
+    }
+
+    #[test]
+    fn what_others_wait_for_comes_first_and_then_the_largest() {
+        let (server, cache) = (Server::start(), tempfile::tempdir().unwrap());
+        let entries = [("small", 10), ("base-files", 100), ("large", 1000)].map(|(name, size)| {
+            server.set(&format!("/{name}"), Behaviour::File(vec![b'x'; size]));
+            entry(&server, name, &vec![b'x'; size])
+        });
+        let debs = Debs::open(cache.path()).unwrap();
+        fetch(&entries, &debs, &Hasty::new(), 1, &Scope::quiet(), |_, _| Ok(())).unwrap();
+        assert_eq!(server.requests(), ["/base-files", "/large", "/small"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::archive::access::Archives;
 use crate::archive::transport::Transport;
-use crate::buildroot::Session;
+use crate::buildroot::{CROSSING, Session};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::event::{Log, PackageAction, Unit, What};
 use crate::operation::Scope;
@@ -198,6 +198,10 @@ pub(super) fn explain(error: Error, last: &[String]) -> Error {
     if last.iter().any(full) {
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
         return Error::io(error.to_string(), full);
+    }
+    if last.iter().any(|line| line.contains(CROSSING)) {
+        let cause = std::io::Error::new(std::io::ErrorKind::CrossesDevices, last.join("\n"));
+        return Error::new(ErrorKind::Bootstrap, error.to_string()).with_source(cause);
     }
     let error = error.with_kind(ErrorKind::Bootstrap);
     if last.is_empty() {

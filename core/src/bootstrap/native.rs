@@ -6,7 +6,7 @@
 
 use super::{HOSTNAME, Recipe, Site, job};
 use crate::archive::access::Archives;
-use crate::buildroot::{Session, SessionOptions, policy};
+use crate::buildroot::{Session, SessionOptions, announce, is_of_layers, policy};
 use crate::error::Result;
 use crate::operation::Scope;
 use crate::solve::PackageEntry;
@@ -32,22 +32,19 @@ pub(super) fn make(
     scope: &Scope,
 ) -> Result<()> {
     let work = Making { zone, recipe, archives, home, site, scope };
-    let left = in_memory(b"")?;
     if site.flat {
-        let tree = below(home, "root");
-        let newest = work.unpack(&tree, &left)?;
-        return work.configure(work.directory(&tree), newest, &left);
+        return work.in_one_tree();
     }
-    let lower = below(home, BELOW);
-    let newest = match work.compose(&left)? {
-        Some(newest) => newest,
-        None => work.unpack(&lower, &left)?,
-    };
-    let tree = Tree::Overlay { lower: vec![lower], upper: Some(home.clone()) };
-    work.configure(tree, newest, &left)?;
-    // The kernel's marks in it speak to an overlay of which it is the upper, and no other.
-    zone.rename(below(home, "upper"), below(home, "root"))?;
-    zone.discard(below(home, "work"), scope)
+    match work.in_two_trees() {
+        Err(error) if is_of_layers(&error) => {
+            announce(scope);
+            for part in [BELOW, RECORDS, APART, "upper", "work"] {
+                zone.discard(below(home, part), scope)?;
+            }
+            Making { site: Site { flat: true, ..site }, ..work }.in_one_tree()
+        }
+        other => other,
+    }
 }
 
 struct Making<'a> {
@@ -60,6 +57,27 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
+    /// Makes the tree `root`, in which scripts run.
+    fn in_one_tree(&self) -> Result<()> {
+        let (tree, left) = (below(self.home, "root"), in_memory(b"")?);
+        let newest = self.unpack(&tree, &left)?;
+        self.configure(self.directory(&tree), newest, &left)
+    }
+
+    /// Makes `below`, and `root` above it.
+    fn in_two_trees(&self) -> Result<()> {
+        let (lower, left) = (below(self.home, BELOW), in_memory(b"")?);
+        let newest = match self.compose(&left)? {
+            Some(newest) => newest,
+            None => self.unpack(&lower, &left)?,
+        };
+        let tree = Tree::Overlay { lower: vec![lower], upper: Some(self.home.clone()) };
+        self.configure(tree, newest, &left)?;
+        // The kernel's marks in it speak to an overlay of which it is the upper, and no other.
+        self.zone.rename(below(self.home, "upper"), below(self.home, "root"))?;
+        self.zone.discard(below(self.home, "work"), self.scope)
+    }
+
     /// Unpacks every package into the new directory `place`.
     fn unpack(&self, place: &Place, left: &File) -> Result<u64> {
         self.zone.make_directory(place.clone())?;

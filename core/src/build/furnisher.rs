@@ -107,7 +107,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn apply<T>(&self, session: &Session, work: impl FnOnce(&Apt<'_>) -> Result<T>) -> Result<T> {
-        self.stages.stage(self.scope, "apply", &self.plan.counted(), || {
+        self.stages.stage(self.scope, "apply", self.plan.counted(), || {
             prepare::before_packages(session, self.plan, self.log, self.scope)?;
             work(&self.apt(session))
         })
@@ -137,7 +137,7 @@ pub(super) fn furnish(
     let delivery = Delivery { plan, workshop, log, stages, scope };
     match workshop.furnisher {
         None => delivery.bring(workshop.session).map(|()| None),
-        Some(furnisher) => stages.stage(scope, "furnish", &plan.counted(), || {
+        Some(furnisher) => stages.stage(scope, "furnish", plan.counted(), || {
             furnisher.furnish(workshop.session, &delivery).map(Some)
         }),
     }

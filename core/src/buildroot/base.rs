@@ -1,5 +1,6 @@
 //! Which layer a buildroot stands on.
 
+use super::flatten::{FLAT, NEXT_UPPER};
 use super::snapshot::{NEXT_TREE, SNAPSHOTS};
 use super::{Asked, Buildroot};
 use crate::bootstrap;
@@ -107,6 +108,7 @@ impl Buildroot {
     /// nothing is lost by that.
     pub(super) fn provide(&self, _lock: &Held, scope: &Scope) -> Result<Base> {
         if let Some(base) = self.base()? {
+            self.finish_flattening(scope)?;
             self.finish_freezing(scope)?;
             self.finish_copy(scope)?;
             if base.storage == Storage::Copy && !self.is_there("tree")? {
@@ -206,7 +208,8 @@ impl Buildroot {
         self.keep_doubt()?;
         // A copied tree before `session`, where the originals of what it borrows are kept: whoever
         // is killed in between leaves nothing that cannot be put back.
-        for part in [NEXT_TREE, "upper", "work", "tree", "tree.new", "session", "boot"] {
+        let parts = [NEXT_UPPER, FLAT, NEXT_TREE, "upper", "work", "tree", "tree.new"];
+        for part in parts.into_iter().chain(["session", "boot"]) {
             self.zone.discard(self.place(part), scope)?;
         }
         Ok(())

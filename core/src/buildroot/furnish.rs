@@ -6,7 +6,8 @@
 //! exactly these packages on that root downloads, unpacks and configures nothing. The package that
 //! carries the dependencies while apt chooses is not in it, or no two sources could share one.
 
-use super::{Base, Buildroot, Lower, Opening, Session, Storage};
+use super::flatten::{announce, is_of_layers};
+use super::{Base, Buildroot, ITS_OWN, Lower, Opening, Session, Storage};
 use crate::apt::{End, Laid, Laying, Plan, Planned};
 use crate::build::{Delivery, Furnisher};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,8 +22,6 @@ use std::sync::Arc;
 const FORMAT: &[u8] = b"2";
 /// At most this many layers lie above a base: each one costs every look-up of a file.
 const DEEPEST: usize = 8;
-/// Who holds a session that only its build has: that build.
-const ITS_OWN: usize = 1;
 /// What a session has in the directory of its changes.
 const UPPER: &str = "upper";
 const WORK: &str = "work";
@@ -102,22 +101,39 @@ impl Buildroot {
     }
 
     /// Makes the layer of `delivery` at `home`, above the trees of `base`: in two parts, of which
-    /// others can take the lower one's files, or in one, where dpkg has to do it all.
+    /// others can take the lower one's files, or in one, where that cannot be.
     fn make_layer(&self, base: &Base, home: &Place, delivery: &Delivery<'_>) -> Result<()> {
         let scope = delivery.scope();
         let stack = self.stack(base);
-        let Some(laying) = Laying::of(delivery.plan(), scope) else {
-            let session = self.open_above(&stack, home, scope)?;
-            delivery.bring(&session)?;
-            return self.become_layer(session, home, scope);
-        };
-        let Some(why) = self.make_in_two(&stack, home, delivery, &laying)? else { return Ok(()) };
-        for part in [UPPER, WORK, SESSION, BELOW, RECORDS] {
-            self.zone.discard(layer::below(home, part), scope)?;
+        let mut declined = None;
+        if let Some(laying) = Laying::of(delivery.plan(), scope) {
+            match self.make_in_two(&stack, home, delivery, &laying) {
+                Ok(None) => return Ok(()),
+                Ok(Some(why)) => declined = Some(why),
+                // In one part what is unpacked is in no lower tree.
+                Err(error) if is_of_layers(&error) => {}
+                Err(error) => return Err(error),
+            }
+            self.clear(home, scope)?;
         }
-        let session = self.open_above(&stack, home, scope)?;
-        delivery.bring_plainly(&session, &why)?;
-        self.become_layer(session, home, scope)
+        let apply = |session: &Session| match &declined {
+            Some(why) => delivery.bring_plainly(session, why),
+            None => delivery.bring(session),
+        };
+        match self.make_above(&stack, home, scope, apply) {
+            Err(error) if is_of_layers(&error) => {}
+            other => return other,
+        }
+        announce(scope);
+        self.clear(home, scope)?;
+        self.flatten_layer(base, layer::below(home, UPPER), scope)?;
+        self.make_above(&stack, home, scope, apply)
+    }
+
+    /// Removes whatever was made of a layer.
+    fn clear(&self, home: &Place, scope: &Scope) -> Result<()> {
+        let mut parts = [UPPER, WORK, SESSION, BELOW, RECORDS].into_iter();
+        parts.try_for_each(|part| self.zone.discard(layer::below(home, part), scope))
     }
 
     /// Unpacks packages, or takes them from layers that have them, into one tree, and lets their
@@ -163,7 +179,7 @@ impl Buildroot {
         let stack = [&[layer::below(home, BELOW)], stack].concat();
         let session = self.open_above(&stack, home, scope)?;
         match delivery.install(laying, &session, &laid)? {
-            End::Declined(why) => return session.end().map(|()| Some(why)),
+            End::Declined(why) => session.end().map(|()| Some(why)),
             _ => self.become_layer(session, home, scope).map(|()| None),
         }
     }
@@ -194,6 +210,19 @@ impl Buildroot {
     fn open_above(&self, stack: &[Place], home: &Place, scope: &Scope) -> Result<Session> {
         let tree = Tree::Overlay { lower: stack.to_vec(), upper: Some(home.clone()) };
         self.open_for_layer(tree, scope)
+    }
+
+    /// Makes the layer at `home` of what `apply` changes above `stack`.
+    fn make_above(
+        &self,
+        stack: &[Place],
+        home: &Place,
+        scope: &Scope,
+        apply: impl FnOnce(&Session) -> Result<()>,
+    ) -> Result<()> {
+        let session = self.open_above(stack, home, scope)?;
+        apply(&session)?;
+        self.become_layer(session, home, scope)
     }
 
     /// Ends a session; its changes become the tree of the layer.

@@ -10,6 +10,7 @@ mod asked;
 mod base;
 mod export;
 mod files;
+mod flatten;
 mod furnish;
 mod image;
 mod import;
@@ -27,6 +28,7 @@ pub use asked::{Asked, Content};
 pub use base::{Base, BaseOrigin, Lower, Storage};
 pub use export::{Compression, ExportOptions, Form};
 pub(crate) use files::{POLICY as POLICY_FILE, policy};
+pub(crate) use flatten::{CROSSING, announce, is_of_layers};
 pub(crate) use import::open_regular;
 pub use list::{ListedBuildroot, ListedLayer, Listing};
 pub use remove::Scrub;
@@ -43,6 +45,9 @@ use debmock_helper::protocol::{Bind, IdMap, Mode, Place, Program, SessionFile, T
 use opened::{Entry, Opened};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex};
+
+/// Who holds a session that only one call has: that call.
+const ITS_OWN: usize = 1;
 
 /// What is not in the config.
 #[derive(Debug, Clone, Default)]

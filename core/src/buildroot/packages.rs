@@ -43,7 +43,7 @@ impl Buildroot {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.own_session(scope)?;
         let state = archives.state_with(&[], Refresh::Always, scope)?;
-        self.apt_of(&archives, &session, &state, scope, |apt| apt.upgrade(scope))
+        self.apt_of(&archives, session, &state, scope, |apt| apt.upgrade(scope))
     }
 
     /// Runs `apt-get` with `arguments`; packages that it wants are fetched by this process.
@@ -68,12 +68,14 @@ impl Buildroot {
         if alone {
             shelves.plans = self.plans()?;
         }
-        let mut workshop = self.workshop(&archives, &session, &state, &shelves);
-        if alone && self.takes_layers()? {
-            workshop.furnisher = Some(self);
-        }
         let log = LogFile::events_only(Log::Root);
-        let plan = build::install_dependencies(options, &workshop, &log, scope)?;
+        let plan = self.with_flat(session, scope, |session| {
+            let mut workshop = self.workshop(&archives, session, &state, &shelves);
+            if alone && self.takes_layers()? {
+                workshop.furnisher = Some(self);
+            }
+            build::install_dependencies(options, &workshop, &log, scope)
+        })?;
         self.keep_limits(scope);
         Ok(plan)
     }
@@ -183,27 +185,29 @@ impl Buildroot {
         std::mem::replace(&mut kept, session)
     }
 
-    fn with_apt<T>(&self, scope: &Scope, work: impl FnOnce(&Apt<'_>) -> Result<T>) -> Result<T> {
+    fn with_apt<T>(&self, scope: &Scope, work: impl FnMut(&Apt<'_>) -> Result<T>) -> Result<T> {
         let archives = Archives::open(&self.config, self.zone.places(), scope)?;
         let session = self.own_session(scope)?;
         let state = archives.state(scope)?;
-        self.apt_of(&archives, &session, &state, scope, work)
+        self.apt_of(&archives, session, &state, scope, work)
     }
 
     fn apt_of<T>(
         &self,
         archives: &Archives<'_>,
-        session: &Session,
+        session: Arc<Session>,
         state: &ArchiveState,
         scope: &Scope,
-        work: impl FnOnce(&Apt<'_>) -> Result<T>,
+        mut work: impl FnMut(&Apt<'_>) -> Result<T>,
     ) -> Result<T> {
         let log = LogFile::events_only(Log::Root);
-        let apt = Apt::new(session, state, archives.debs(), archives.transport(), &log)
-            .parallel(self.config.network.parallel)
-            .source_date_epoch(self.config.source_date_epoch)
-            .caches_in(&self.apt_caches()?);
-        let done = work(&apt)?;
+        let done = self.with_flat(session, scope, |session| {
+            let apt = Apt::new(session, state, archives.debs(), archives.transport(), &log)
+                .parallel(self.config.network.parallel)
+                .source_date_epoch(self.config.source_date_epoch)
+                .caches_in(&self.apt_caches()?);
+            work(&apt)
+        })?;
         self.keep_limits(scope);
         Ok(done)
     }

@@ -122,6 +122,7 @@ impl Buildroot {
         let all = self.snapshots()?;
         let wanted = self.find(&all, name)?;
         self.refuse_unsynced(Some(wanted))?;
+        self.finish_flattening(scope)?;
         self.finish_freezing(scope)?;
         self.finish_copy(scope)?;
         if wanted.base.storage == Storage::Copy {

@@ -221,6 +221,24 @@ impl Zone {
         Ok(())
     }
 
+    /// Makes the upper `to`, above `lower`, that shows the same as `upper` and whose directories can
+    /// be renamed; `files` of a session lie between.
+    ///
+    /// # Errors
+    /// As [`Zone::copy`].
+    pub(crate) fn flatten(
+        &self,
+        lower: Vec<Place>,
+        upper: Option<Place>,
+        files: Vec<String>,
+        to: Place,
+        scope: &Scope,
+    ) -> Result<()> {
+        let channel = self.call(StoreCall::Flatten { lower, upper, files, to })?;
+        wait(&channel, scope)?;
+        Ok(())
+    }
+
     /// Writes a tree as a tar stream to `output`; the last reply is the newest time in it.
     pub(crate) fn pack(&self, place: Place, pack: Pack, output: BorrowedFd<'_>) -> Result<Channel> {
         Ok(self.helper.request(&Request::Pack { place, pack }, &[output])?)

@@ -205,6 +205,18 @@ pub enum StoreCall {
         /// To; must not exist.
         to: Place,
     },
+    /// Make the upper of an overlay that shows the same as another one, and whose directories can
+    /// be renamed.
+    Flatten {
+        /// The layers, topmost first.
+        lower: Vec<Place>,
+        /// The upper whose place the new one is to take, if there is one.
+        upper: Option<Place>,
+        /// Files of the session, which lie between.
+        files: Vec<String>,
+        /// The new upper; must not exist.
+        to: Place,
+    },
     /// Bytes on disk below a place.
     Usage(Place),
     /// Whether an overlay can be mounted here: tries it.

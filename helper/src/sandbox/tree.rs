@@ -100,40 +100,6 @@ pub fn bind(directory: &OwnedFd, attributes: u64) -> Result<OwnedFd, Errno> {
     Ok(tree)
 }
 
-/// Mounts trees of the store above each other, topmost first, for reading.
-///
-/// # Errors
-/// One is missing or damaged; the mount is refused.
-pub fn mount_lower(entered: &Entered, lower: &[Place]) -> Result<OwnedFd, Failure> {
-    let layers = directories(entered, lower)?;
-    match layers.as_slice() {
-        // An overlay of one layer and no upper does not exist.
-        [one] => bind(one, NODEV | RDONLY),
-        _ => mount_overlay(&layers, None),
-    }
-    .isolating(|| "cannot mount the trees of a root".into())
-}
-
-/// The directories of trees, with what lies below each in its layer.
-fn directories(entered: &Entered, lower: &[Place]) -> Result<Vec<OwnedFd>, Failure> {
-    let mut layers = Vec::new();
-    for place in lower {
-        let home = check_boot(entered, place)?;
-        layers.push(store::open_directory(entered, place)?);
-        // What maintainer scripts made lies above what they were unpacked with.
-        if let (Area::Layers, Some((home, _))) = (place.area, home) {
-            match openat(&home, store::BELOW, DIRECTORY, Mode::empty()) {
-                Ok(below) => layers.push(below),
-                Err(Errno::NOENT) => {}
-                Err(error) => {
-                    return Err(Failure::system(format!("cannot open {}", place.path), error));
-                }
-            }
-        }
-    }
-    Ok(layers)
-}
-
 fn overlay(
     entered: &Entered,
     lower: &[Place],
@@ -141,10 +107,9 @@ fn overlay(
     open: &Open,
     memory: Option<&Attached>,
 ) -> Result<OwnedFd, Failure> {
-    let mut layers = directories(entered, lower)?;
-    // An overlay of one layer and no upper does not exist.
-    if let ([one], None) = (layers.as_slice(), upper) {
-        return bind(one, NODEV | RDONLY).isolating(|| format!("cannot mount {}", lower[0].path));
+    let mut layers = open_layers(entered, lower)?;
+    if upper.is_none() {
+        return mount_read_only(&layers).isolating(|| "cannot mount an overlay".into());
     }
     let mut change = None;
     if let Some(place) = upper {
@@ -178,6 +143,36 @@ fn overlay(
     }
     mount_overlay(&layers, change.as_ref().map(|(upper, work)| (upper, work)))
         .isolating(|| "cannot mount an overlay".into())
+}
+
+/// The trees at `lower`, topmost first, as an overlay takes them: those that consist of two, with
+/// both.
+pub fn open_layers(entered: &Entered, lower: &[Place]) -> Result<Vec<OwnedFd>, Failure> {
+    let mut layers = Vec::new();
+    for place in lower {
+        let home = check_boot(entered, place)?;
+        layers.push(store::open_directory(entered, place)?);
+        // What maintainer scripts made lies above what they were unpacked with.
+        if let (Area::Layers, Some((home, _))) = (place.area, home) {
+            match openat(&home, store::BELOW, DIRECTORY, Mode::empty()) {
+                Ok(below) => layers.push(below),
+                Err(Errno::NOENT) => {}
+                Err(error) => {
+                    return Err(Failure::system(format!("cannot open {}", place.path), error));
+                }
+            }
+        }
+    }
+    Ok(layers)
+}
+
+/// A detached mount of what `layers` (topmost first) show together.
+pub fn mount_read_only(layers: &[OwnedFd]) -> Result<OwnedFd, Errno> {
+    match layers {
+        // An overlay of one layer and no upper does not exist.
+        [one] => bind(one, NODEV | RDONLY),
+        many => mount_overlay(many, None),
+    }
 }
 
 /// Every directory above one of `files`.

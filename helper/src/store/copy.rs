@@ -20,6 +20,11 @@ pub fn copy_tree(source: &OwnedFd, parent: &OwnedFd, name: &str) -> Result<(), F
     mkdirat(parent, name, Mode::from(0o700)).doing(|| format!("cannot make {name}"))?;
     let target =
         openat(parent, name, OPEN, Mode::empty()).doing(|| format!("cannot open {name}"))?;
+    copy_content(source, target)
+}
+
+/// Copies what is in the directory `source`, and its attributes, to the empty directory `target`.
+pub(super) fn copy_content(source: &OwnedFd, target: OwnedFd) -> Result<(), Failure> {
     let opening = || "cannot open what is to be copied".to_owned();
     let mut copy = Copy {
         from: Trail::new(source).doing(opening)?,
@@ -149,7 +154,7 @@ fn without_slash(path: &[u8]) -> &[u8] {
     path.strip_prefix(b"/").unwrap_or(path)
 }
 
-fn copy_entry(
+pub(super) fn copy_entry(
     source: &OwnedFd,
     target: &OwnedFd,
     name: &CStr,

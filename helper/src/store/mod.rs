@@ -9,6 +9,7 @@ mod boot;
 mod compose;
 mod copy;
 mod files;
+mod flatten;
 mod lend;
 mod remove;
 mod take;
@@ -27,6 +28,7 @@ pub use remove::{remove_tree, usage};
 
 pub use take::take;
 
+use flatten::flatten;
 use remove::remove_counted;
 
 use crate::protocol::{Area, Bytes, Doing, Failure, Place, Reply, StoreCall};
@@ -61,6 +63,7 @@ pub fn is_long(call: &StoreCall) -> bool {
         StoreCall::Remove(_)
             | StoreCall::EmptyTrash
             | StoreCall::Copy { .. }
+            | StoreCall::Flatten { .. }
             | StoreCall::Usage(_)
             | StoreCall::ProbeOverlay
     )
@@ -140,6 +143,9 @@ pub fn serve(
             let source = open_directory(entered, from)?;
             let (parent, name) = files::parent(entered, to)?;
             copy_tree(&source, &parent, name)?;
+        }
+        StoreCall::Flatten { lower, upper, files, to } => {
+            flatten(entered, lower, upper.as_ref(), files, to)?;
         }
         StoreCall::Usage(place) => {
             let directory = open_directory(entered, place)?;

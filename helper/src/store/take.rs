@@ -11,7 +11,7 @@ use crate::bootstrap::Taken;
 use crate::dpkgdb::Identity;
 use crate::protocol::{Doing, Failure, Place, Reply, TakePlan};
 use crate::sandbox::identity::Entered;
-use crate::sandbox::tree::mount_lower;
+use crate::sandbox::tree::{mount_read_only, open_layers};
 use crate::unpack::{
     self, Ground, Problem, Progress, Record, Records, Tree, Unpacked, Unpacker, escaped, take_all,
 };
@@ -40,7 +40,8 @@ pub fn take(
     let plan: TakePlan = read_plan(plan)?;
     let packages = packages_of(&plan);
     // Before there is another thread: it needs this process's working directory.
-    let root = mount_lower(entered, &plan.stack)?;
+    let root = mount_read_only(&open_layers(entered, &plan.stack)?)
+        .isolating(|| "cannot mount the trees of the root".into())?;
     let home = open_directory(entered, home)?;
     let below = below_of(&home, &root)?;
 

@@ -104,8 +104,10 @@ impl<'t, 'a> Ground<'t, 'a> {
     ///
     /// # Errors
     /// It cannot be done.
-    pub(crate) fn finish(self) -> Result<(), Problem> {
+    pub(crate) fn finish(mut self) -> Result<(), Problem> {
         let fail = |error| Problem::io("set the time", error);
+        let top = rustix::fs::statat(self.root.tree().root(), ".", AtFlags::empty());
+        self.times.insert(0, (Vec::new(), times_of(&top.map_err(fail)?)));
         // What is within goes first, though no time depends on another.
         for (path, times) in self.times.iter().rev() {
             if !self.filled.contains(path) {
@@ -242,7 +244,63 @@ fn gid(stat: &Stat) -> Gid {
 fn times_of(stat: &Stat) -> Timestamps {
     let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     Timestamps {
-        last_access: time(stat.st_atime as i64, stat.st_atime_nsec as _),
-        last_modification: time(stat.st_mtime as i64, stat.st_mtime_nsec as _),
+        last_access: time(stat.st_atime, stat.st_atime_nsec as _),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec as _),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    fn in_ground(work: impl FnOnce(&mut Ground<'_, '_>, &std::path::Path)) {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, above) = (folder.path().join("root"), folder.path().join("above"));
+        for directory in ["root/usr/bin", "root/usr/share/closed", "root/opt", "above"] {
+            fs::create_dir_all(folder.path().join(directory)).unwrap();
+        }
+        let mode = fs::Permissions::from_mode(0o2750);
+        fs::set_permissions(root.join("usr/share/closed"), mode).unwrap();
+        symlink("usr/bin", root.join("bin")).unwrap();
+        symlink("../../../../usr/share", root.join("opt/up")).unwrap();
+        symlink("/usr/share/closed", root.join("opt/absolute")).unwrap();
+        symlink("loop", root.join("opt/loop")).unwrap();
+        symlink("nowhere", root.join("opt/dangling")).unwrap();
+        symlink("/etc", root.join("opt/of-the-host")).unwrap();
+        fs::write(root.join("opt/file"), "x").unwrap();
+        let (root, top) = (File::open(&root).unwrap(), File::open(&above).unwrap());
+        let (root, tree) = (Tree::new(root.as_fd()), Tree::new(top.as_fd()));
+        work(&mut Ground::new(&root, &tree), &above);
+    }
+
+    #[test]
+    fn directories_and_links_of_the_root_are_made_as_they_are_there() {
+        in_ground(|ground, above| {
+            let lead = |ground: &mut Ground<'_, '_>, path: &[u8]| ground.lead(path).unwrap();
+            assert_eq!(lead(ground, b"bin"), (b"usr/bin".to_vec(), true));
+            assert_eq!(lead(ground, b"opt/up/closed"), (b"usr/share/closed".to_vec(), true));
+            assert_eq!(lead(ground, b"opt/absolute"), (b"usr/share/closed".to_vec(), true));
+            assert_eq!(lead(ground, b"bin/new/deep"), (b"usr/bin/new/deep".to_vec(), false));
+            assert_eq!(lead(ground, b"opt/of-the-host/apt"), (b"etc/apt".to_vec(), false));
+            assert_eq!(fs::read_link(above.join("bin")).unwrap().to_str(), Some("usr/bin"));
+            let closed = fs::metadata(above.join("usr/share/closed")).unwrap();
+            assert_eq!(closed.mode() & 0o7777, 0o2750);
+            assert!(!above.join("usr/bin/new").exists() && !above.join("etc").exists());
+            assert!(ground.is_there(b"opt/up/closed").unwrap());
+            assert!(ground.is_there(b"opt/file").unwrap());
+            assert!(!ground.is_there(b"bin/file").unwrap());
+        });
+    }
+
+    #[test]
+    fn what_is_no_directory_stands_in_the_way() {
+        in_ground(|ground, _| {
+            for path in [&b"opt/file"[..], b"opt/file/below", b"opt/loop", b"opt/loop/below"] {
+                let refused = ground.lead(path);
+                assert!(matches!(refused, Err(Problem::Refused(_))), "{path:?}: {refused:?}");
+            }
+        });
     }
 }
