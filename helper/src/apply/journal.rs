@@ -24,12 +24,11 @@ const PATH: &str = "var/lib/dpkg/debmock-unpacking";
 /// What the name of a conffile has at its end until dpkg configures its package.
 const CONFFILE: &[u8] = b".dpkg-new";
 
-/// Begins a journal, after what an earlier one names is gone.
+/// Begins a journal; there may be none.
 ///
 /// # Errors
-/// It cannot be written, or something of an earlier one cannot be removed.
+/// It cannot be written.
 pub(super) fn begin(root: BorrowedFd<'_>) -> Result<File, Error> {
-    recover(root)?;
     // A dpkg that was killed leaves it, too.
     clear_control_dir(root)?;
     let (parent, name) = split(PATH.as_bytes());

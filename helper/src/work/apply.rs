@@ -2,10 +2,11 @@
 
 use super::bootstrap::{Runner, explained, read_plan, receive};
 use super::{Surroundings, Work};
-use crate::apply::{Outcome, Plan, Step, unpack};
+use crate::apply::{Installation, Outcome, Plan, Step};
 use crate::bootstrap::Error;
 use crate::dpkgdb::{ExtendedState, Identity};
 use crate::protocol::{ApplyPlan, ApplyStep, Doing, Failure, FailureKind, Reply};
+use crate::sys::process;
 use crate::unpack::Progress;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -13,12 +14,55 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
+/// So many files the job wants to have open at once, if its limit allows.
+const OPEN_FILES: u64 = 1 << 16;
+
 pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<Reply, Failure> {
     let (Some(log), Some(plan)) = (descriptors.pop(), descriptors.pop()) else {
         return Err(Failure::request("packages need a plan and a log"));
     };
     let plan = plan_of(read_plan(plan)?);
+    // Each waiting package is an open file; what runs in the root gets limits of its own.
+    process::suggest_limit(libc::RLIMIT_NOFILE, OPEN_FILES)
+        .doing(|| "cannot limit files".into())?;
+    let around: &Surroundings<'_> = work.around;
+    let mut runner = Runner { around, log, caller: Some(work.replies) };
+    let mut installation = match begin(work, &plan)? {
+        Outcome::Done(installation) => installation,
+        Outcome::Declined(why) => return Ok(Reply::Declined(why)),
+    };
+    while installation.advance(&mut runner).map_err(failure)? {
+        if let Outcome::Declined(why) = unpack(work, &mut installation)? {
+            return Ok(Reply::Declined(why));
+        }
+        installation.configure(&mut runner).map_err(failure)?;
+    }
+    installation.finish(&mut runner).map_err(failure)?;
+    Ok(Reply::Done)
+}
+
+/// Receives all packages.
+fn begin<'a>(work: &'a Work<'_>, plan: &'a Plan) -> Result<Outcome<Installation<'a>>, Failure> {
     let (sender, arrivals) = channel();
+    let (enough, beginning) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
+    // The thread that receives has ended before anything is forked.
+    std::thread::scope(|threads| {
+        let receiver = threads.spawn(|| receive(work.replies, &enough, sender));
+        let begun = Installation::begin(work.root.as_fd(), plan, arrivals);
+        // A failure is told at once: the thread does not wait for the next package.
+        drop(beginning);
+        let received = receiver.join();
+        match received {
+            // That packages are missing then is no news.
+            Ok(Err(failure)) => Err(failure),
+            Ok(Ok(())) => begun.map_err(failure),
+            Err(_) => Err(Failure::request("the thread that receives packages panicked")),
+        }
+    })
+}
+
+/// Unpacks what comes next, as long as the host wants it.
+fn unpack(work: &Work<'_>, installation: &mut Installation<'_>) -> Result<Outcome<()>, Failure> {
     let cancel = AtomicBool::new(false);
     let mut progress = |progress: Progress| {
         let Identity { name, version, architecture } = progress.package;
@@ -26,34 +70,23 @@ pub fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<Reply, Fail
         work.say(&Reply::Unpacked { name, version, architecture, done }, &[]);
     };
     let (enough, unpacking) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
-    // The thread that receives has ended before anything is forked.
-    let unpacked = std::thread::scope(|threads| {
-        let receiver = threads.spawn(|| {
-            receive(work.replies, &enough, sender)
-                .and_then(|_| listen(work.replies, &enough))
-                .inspect_err(|_| cancel.store(true, Ordering::Relaxed))
+    // The thread that listens has ended before anything is forked.
+    std::thread::scope(|threads| {
+        let listener = threads.spawn(|| {
+            listen(work.replies, &enough).inspect_err(|_| cancel.store(true, Ordering::Relaxed))
         });
-        let unpacked = unpack(work.root.as_fd(), &plan, &arrivals, &cancel, &mut progress);
-        // A failure is told at once: the thread does not wait for the next package.
+        let unpacked = installation.unpack(&cancel, &mut progress);
         drop(unpacking);
-        let received = receiver.join();
+        let listened = listener.join();
         match unpacked {
             Err(error) => Err(failure(error)),
             Ok(Outcome::Declined(why)) => Ok(Outcome::Declined(why)),
-            Ok(done) => match received {
-                Ok(received) => received.map(|()| done),
-                Err(_) => Err(Failure::request("the thread that receives packages panicked")),
+            Ok(done) => match listened {
+                Ok(listened) => listened.map(|()| done),
+                Err(_) => Err(Failure::request("the thread that listens panicked")),
             },
         }
-    })?;
-    let unconfigured = match unpacked {
-        Outcome::Done(unconfigured) => unconfigured,
-        Outcome::Declined(why) => return Ok(Reply::Declined(why)),
-    };
-    let around: &Surroundings<'_> = work.around;
-    let mut runner = Runner { around, log, caller: Some(work.replies) };
-    unconfigured.configure(&mut runner).map_err(failure)?;
-    Ok(Reply::Done)
+    })
 }
 
 /// Waits until the other end of `enough` is closed.
