@@ -360,6 +360,12 @@ fn killed_while_packages_come(rig: &Rig) {
     child.kill().unwrap();
     child.wait().unwrap();
     nothing_within(Duration::from_secs(5), || rig.area.leftovers());
+    // which changes nothing of the root but this
+    let tar = rig.area.work().join("exported.tar");
+    run(rig.program(&["-q", "export"]).arg(&tar));
+    let listed = run(Command::new("tar").arg("-tf").arg(&tar));
+    assert!(listed.contains("/opt/before\n") && !listed.contains("opt/endless"), "{listed}");
+    assert!(!listed.contains("debmock-unpacking"), "{listed}");
     assert_eq!(said(rig.program(&["-q", "chroot", "--", "sh", "-c", LEFT_OVER])).text, "");
     let seen = "cat /opt/before; dpkg --audit";
     assert_eq!(said(rig.program(&["-q", "chroot", "--", "sh", "-c", seen])).text, "x");

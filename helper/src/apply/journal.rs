@@ -19,7 +19,10 @@ use crate::store::remove_tree;
 use crate::unpack::Tree;
 use crate::unpack::path::split;
 
-/// In the root. Its place makes whoever can write it root of the tree anyway.
+/// The directory in the root where it is, whose writers are root of the tree anyway.
+pub const PLACE: &str = "var/lib/dpkg";
+/// Its name there.
+pub const NAME: &str = "debmock-unpacking";
 const PATH: &str = "var/lib/dpkg/debmock-unpacking";
 /// What the name of a conffile has at its end until dpkg configures its package.
 const CONFFILE: &[u8] = b".dpkg-new";
@@ -142,5 +145,13 @@ fn remove(tree: &Tree<'_>, path: &[u8], directory: bool) -> Result<(), Errno> {
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) if directory => Ok(()),
         Err(Errno::ISDIR | Errno::PERM) if !directory => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_journal_is_at_its_place() {
+        assert_eq!(super::PATH, format!("{}/{}", super::PLACE, super::NAME));
     }
 }

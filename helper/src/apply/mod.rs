@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod fill;
 mod journal;
 mod script;
 mod wave;
@@ -27,22 +28,20 @@ use std::fs::File;
 use std::io::Seek as _;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::channel;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-pub use journal::{is_left, recover};
+use fill::{declined, unpack_wave};
+pub use journal::{NAME as JOURNAL, PLACE as JOURNAL_PLACE, is_left, recover};
 use wave::Wave;
 
 use crate::bootstrap::{Error, Programs, RunInRoot};
 use crate::dpkgdb::{
     Addition, Database, ExtendedState, Identity, Objection, Present, announce, mark,
 };
-use crate::unpack::{
-    self, Arrival, Control, Problem, Progress, Tree, Unpacked, Unpacker, inspect, unpack_all,
-};
+use crate::unpack::{self, Arrival, Control, Progress, Tree, Unpacker, inspect};
 
 /// What apt locks while it works.
 const FRONTEND: &str = "var/lib/dpkg/lock-frontend";
@@ -404,48 +403,6 @@ fn lock_frontend(root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Error> {
     }
 }
 
-/// All packages that come out of `arrivals` in the tree, none of them in dpkg's database.
-fn unpack_wave(
-    unpacker: &Unpacker<'_>,
-    present: &Present,
-    arrivals: &Receiver<Arrival>,
-    threads: usize,
-    cancel: &AtomicBool,
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Vec<Unpacked>, Objection> {
-    let unpacked = Mutex::new(Vec::new());
-    let objection = Mutex::new(None);
-    let each = |one: Unpacked, _| {
-        if let Err(why) = present.admit(unpacker.tree(), &one) {
-            objection.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
-            // Whoever sees it looks for the objection first.
-            return Err(unpack::Error::new("the package set", Problem::Cancelled));
-        }
-        unpacked.lock().unwrap_or_else(PoisonError::into_inner).push(one);
-        Ok(())
-    };
-    let done = unpack_all(unpacker, arrivals, threads, None, cancel, &each, progress);
-    let unpacked = unpacked.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let objection = objection.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match (objection, done) {
-        (Some(why), _) => return Err(why),
-        (None, Err(error)) if declined(error.problem()) => {
-            return Err(Objection::Stands(error.to_string()));
-        }
-        (None, Err(error)) => return Err(Objection::Failed(error.into())),
-        (None, Ok(())) => {}
-    }
-    present.spare(&unpacked)?;
-    agree(&unpacked)?;
-    keep_all(unpacker)?;
-    Ok(unpacked)
-}
-
-/// Whether dpkg may make something else of it, or say it better.
-fn declined(problem: &Problem) -> bool {
-    !matches!(problem, Problem::Io { .. } | Problem::Cancelled)
-}
-
 /// The packages in the order in which apt has them unpacked.
 fn order(plan: &Plan) -> Vec<Identity> {
     let unpacked = plan.steps.iter().filter_map(|step| match step {
@@ -462,32 +419,4 @@ fn check_complete(plan: &Plan, found: &HashMap<Identity, Control>) -> Result<(),
         None => Ok(()),
         Some(one) => Err(Error::Plan(format!("the package {one} was not to come, or did not"))),
     }
-}
-
-/// Packages may not want the same new directory for others: who makes it then depends on who is
-/// first.
-fn agree(unpacked: &[Unpacked]) -> Result<(), Objection> {
-    let all = || unpacked.iter().flat_map(|one| one.directories.iter().map(move |d| (one, d)));
-    let made: HashMap<&[u8], _> = all()
-        .filter(|(_, directory)| directory.made)
-        .map(|(by, directory)| (directory.path.as_slice(), (by, directory.access)))
-        .collect();
-    for (by, directory) in all() {
-        if let Some((maker, access)) = made.get(directory.path.as_slice())
-            && *access != directory.access
-        {
-            let (one, two) = (&maker.control.identity.name, &by.control.identity.name);
-            let path = unpack::escaped(&directory.path);
-            return Err(Objection::Stands(format!("{one} and {two} differ about /{path}")));
-        }
-    }
-    Ok(())
-}
-
-/// Of two packages that bring the same path, the order decides, and one that loses all its paths
-/// disappears.
-fn keep_all(unpacker: &Unpacker<'_>) -> Result<(), Objection> {
-    let Some((package, path)) = unpacker.lost_paths().into_iter().next() else { return Ok(()) };
-    let path = unpack::escaped(&path);
-    Err(Objection::Stands(format!("/{path} of {} is replaced by another package", package.name)))
 }

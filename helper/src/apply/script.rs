@@ -8,6 +8,8 @@ const TELLING: &[&str] = &["dpkg-divert", "dpkg-statoverride"];
 /// Programs that change who owns what dpkg unpacks, if that has an owner who is not there yet.
 const NAMING: &[&str] =
     &["adduser", "addgroup", "useradd", "groupadd", "usermod", "groupmod", "systemd-sysusers"];
+/// Ways to look for a program, which may come.
+const SEEKING: &[&str] = &["command", "hash", "type", "which"];
 /// Trees of the kernel, from which no package brings anything.
 const MOUNTED: &[&[u8]] = &[b"/dev/", b"/proc/", b"/sys/"];
 
@@ -31,11 +33,12 @@ pub(super) fn check(control: &Control) -> Result<(), Objection> {
 }
 
 /// Whether `preinst` has to run before its package, and those after it, are unpacked: it names a
-/// path that is not in the tree, and that may come with them, or changes owners. What such a path
+/// path that is not in the tree, and that may come with them, looks for programs, or changes owners. What such a path
 /// belongs to is not known yet, and need not be.
 pub(super) fn looks_ahead(control: &Control, tree: &Tree<'_>) -> bool {
     let Some(file) = control.file("preinst") else { return false };
-    words(&file.data).any(|word| is_program(word, NAMING) || may_come(word, tree))
+    words(&file.data)
+        .any(|word| is_program(word, NAMING) || is_program(word, SEEKING) || may_come(word, tree))
 }
 
 fn is_program(word: &[u8], known: &[&str]) -> bool {
@@ -138,6 +141,7 @@ mod tests {
             "cat ${DIR}/a",
             "/usr/sbin/adduser --system a",
             "if useradd a; then :; fi",
+            "if command -v a; then :; fi",
             "if [ \"$1\" = upgrade ]; then\n:\nelse\nmkdir /var/lib/a\nfi",
             "if [ \"$1\" = upgrade ] || [ -n \"$2\" ]; then\nmkdir /var/lib/a\nfi",
             "if [ -n \"$2\" ]; then\n:\nfi\nmkdir /var/lib/a",
