@@ -53,6 +53,8 @@ pub enum Hostile {
     AbsurdTarSize(u64),
     /// The ar header of the data member claims that size.
     AbsurdArSize(u64),
+    /// The data member names no directories.
+    NoDirectories,
     /// A data file of that many zero bytes, small when compressed.
     Bomb(u64),
     /// The same in the control member, as file `md5sums`.
@@ -302,6 +304,9 @@ impl Deb {
                     let mut entry = Entry::file("./absurd", "short");
                     entry.claimed_size = Some(*size);
                     entries.push(entry);
+                }
+                Hostile::NoDirectories => {
+                    entries.retain(|entry| entry.kind != Kind::Dir);
                 }
                 Hostile::Bomb(size) => entries.push(Entry::new("./bomb", Kind::Zeros(*size))),
                 Hostile::NameBomb(size) => {

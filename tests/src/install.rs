@@ -73,8 +73,10 @@ pub fn compare_with_apt(
         return Ok(log);
     }
     let shown: Vec<_> = found.iter().take(40).map(ToString::to_string).collect();
+    let left = log.split_once(LEFT).and_then(|(_, why)| why.lines().next());
     Err(format!(
-        "with {packages:?} the root differs from that of apt-get in {} paths (first apt-get's):\n{}",
+        "with {packages:?} the root differs from that of apt-get in {} paths (first apt-get's; \
+         left to apt and dpkg: {left:?}):\n{}",
         found.len(),
         shown.join("\n")
     ))

@@ -10,7 +10,7 @@ use debmock::buildroot::{Access, Run};
 use debmock::event::What;
 use debmock::operation::{self, CancelToken, Scope};
 use debmock_tests::area::nothing_within;
-use debmock_tests::deb::Deb;
+use debmock_tests::deb::{Deb, Hostile};
 use debmock_tests::install::{LEFT, NATIVE, assert_same_as_apt};
 use debmock_tests::machine::{Skip, run};
 use debmock_tests::or_skip;
@@ -74,6 +74,12 @@ fn call(rig: &Rig, name: &str) -> Command {
     rig.program(&["--uniqueext", name])
 }
 
+/// What scripts wrote in a root.
+fn witnessed(rig: &Rig, root: &str) -> String {
+    let words = ["--uniqueext", root, "-q", "chroot", "--", "cat", "/var/lib/witness"];
+    said(rig.program(&words)).text
+}
+
 #[test]
 fn what_comes_new_is_as_apt_installs_it() {
     let rig = or_skip!(rig());
@@ -128,6 +134,136 @@ fn what_may_differ_is_left_to_apt_and_dpkg() {
     rig.assert_nothing_lost();
 }
 
+/// What dpkg tells a script, and what it inherits.
+/// The version of the tiny distribution's dpkg is not that of its program.
+const INHERITED: &str = "{ echo \"$0 $*\"; umask; pwd; \
+    tr '\\0' '\\n' < /proc/$$/environ | grep -v ^DPKG_RUNNING_VERSION | sort; \
+    ls /proc/$$/fd; ls -l /var/lib/dpkg/tmp.ci | tail -n +2; } >> /var/lib/witness\n";
+
+#[test]
+fn scripts_run_as_dpkg_runs_them() {
+    let script = format!("#!/bin/sh\n{INHERITED}");
+    let ahead = format!("#!/bin/sh\n: /var/lib/ahead\n{INHERITED}");
+    let rig = or_skip!(Rig::new(
+        &or_skip!(tiny_archive())
+            .deb(deb("plain").script("preinst", &script).script("postinst", &script).build())
+            .deb(
+                deb("ahead")
+                    .field("Multi-Arch", "foreign")
+                    .conffile("/etc/ahead", "x")
+                    .control_file("templates", "")
+                    .script("preinst", &ahead)
+                    .build()
+            )
+    ));
+    for root in ["env-ours", "env-apt"] {
+        run(call(&rig, root).args(["chroot", "--", "touch", "/var/lib/witness"]));
+    }
+    let call = |root: &str| call(&rig, root);
+    let log = assert_same_as_apt(&rig.area.work(), &call, "env", &["plain", "ahead"]);
+    assert!(log.contains(NATIVE) && !log.contains(LEFT), "{log}");
+    let text = witnessed(&rig, "env-ours");
+    assert!(text.contains("preinst install\n") && text.contains("DPKG_MAINTSCRIPT_NAME=preinst"));
+}
+
+/// Says what is there of packages.
+const LOOK: &str = "ls -d /opt/* >> /var/lib/witness 2>&1 || true";
+
+#[test]
+fn a_script_finds_what_dpkg_has_unpacked_and_no_more() {
+    let named = format!("#!/bin/sh\n{LOOK}\n");
+    let debs = [
+        deb("acts").script("postinst", &named).file("/opt/acts", 0o644, "x"),
+        deb("with-acts").field("Depends", "acts").file("/opt/with-acts", 0o644, "x"),
+        deb("after-acts").field("Pre-Depends", "acts").file("/opt/after-acts", 0o644, "x"),
+        deb("looks").script("preinst", &named).file("/opt/looks", 0o644, "x"),
+        deb("mine").script("preinst", "#!/bin/sh\nmkdir -m 700 -p /opt/mine\n").file(
+            "/opt/mine/x",
+            0o644,
+            "x",
+        ),
+        deb("last").field("Pre-Depends", "looks, after-acts").file("/opt/last", 0o644, "x"),
+    ];
+    let archive = or_skip!(tiny_archive());
+    let rig =
+        or_skip!(Rig::new(&debs.iter().fold(archive, |archive, deb| archive.deb(deb.build()))));
+    let call = |root: &str| call(&rig, root);
+    let names = ["acts", "with-acts", "after-acts", "looks", "mine", "last"];
+    let log = assert_same_as_apt(&rig.area.work(), &call, "waves", &names);
+    assert!(log.contains(NATIVE) && !log.contains(LEFT), "{log}");
+    let text = witnessed(&rig, "waves-ours");
+    assert!(text.contains("/opt/acts\n") && !text.contains("/opt/last\n"), "{text}");
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn what_scripts_made_meanwhile_is_for_apt_and_dpkg_from_there_on() {
+    let debs = [
+        deb("makes").script("postinst", "#!/bin/sh\necho made >> /opt/made\n").file(
+            "/opt/makes",
+            0o644,
+            "x",
+        ),
+        deb("brings").field("Pre-Depends", "makes").file("/opt/brings", 0o644, "x").file(
+            "/opt/made",
+            0o644,
+            "packaged",
+        ),
+        deb("self")
+            .script("preinst", "#!/bin/sh\ntest -e /opt/own || echo made > /opt/own\n")
+            .file("/opt/own", 0o644, "packaged"),
+    ];
+    let archive = or_skip!(tiny_archive());
+    let rig =
+        or_skip!(Rig::new(&debs.iter().fold(archive, |archive, deb| archive.deb(deb.build()))));
+    let call = |root: &str| call(&rig, root);
+    for names in [&["makes", "brings"][..], &["self"]] {
+        let log = assert_same_as_apt(&rig.area.work(), &call, names[0], names);
+        let (before, after) = log.split_once(LEFT).unwrap_or_else(|| panic!("not left: {log}"));
+        assert!(before.contains(NATIVE) && after.contains("in the tree already"), "{log}");
+    }
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn what_dpkg_takes_otherwise_is_left_to_it() {
+    let debs = [
+        deb("unnamed").file("/usr/share/unnamed", 0o644, "x").hostile(Hostile::NoDirectories),
+        deb("folders").dir("/usr/share/doc", 0o755),
+        deb("covers").file("/usr/share/doc/covers/x", 0o644, "x"),
+        deb("missing").file("/opt/unnamed/x", 0o644, "x").hostile(Hostile::NoDirectories),
+        deb("cut").control_file("conffiles", "/etc/cut").file("/etc/cut", 0o644, "x"),
+        deb("doubled").control_file("conffiles", "/etc/doubled\n/etc/doubled\n").file(
+            "/etc/doubled",
+            0o644,
+            "x",
+        ),
+        deb("absent").control_file("conffiles", "/etc/absent\n").file("/opt/absent", 0o644, "x"),
+        deb("unknown").control_file("triggers", "interest-some x\n"),
+        deb("unended").control_file("triggers", "interest x"),
+    ];
+    let archive = or_skip!(tiny_archive());
+    let rig =
+        or_skip!(Rig::new(&debs.iter().fold(archive, |archive, deb| archive.deb(deb.build()))));
+    let call = |root: &str| call(&rig, root);
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    for name in ["unnamed", "missing", "cut", "doubled", "absent", "unknown", "unended"] {
+        let log =
+            said(rig.program(&["--uniqueext", &format!("try-{name}"), "--json", "install", name]));
+        assert!(log.text.contains(LEFT), "{name} is not left to dpkg: {}", log.text);
+        let list = if log.code == Some(0) { &mut taken } else { &mut refused };
+        list.push(name);
+        if log.code == Some(0) {
+            assert_same_as_apt(&rig.area.work(), &call, name, &[name]);
+        }
+    }
+    let log = said(rig.program(&["--json", "install", "folders", "covers"]));
+    assert!(log.text.contains(LEFT), "{}", log.text);
+    println!("dpkg takes {taken:?} and refuses {refused:?}");
+    assert!(refused.contains(&"unknown") && taken.contains(&"unnamed"), "{taken:?} {refused:?}");
+    rig.assert_nothing_lost();
+}
+
 #[test]
 fn a_script_that_fails_is_a_failed_package() {
     let rig = or_skip!(Rig::new(
@@ -176,15 +312,23 @@ fn nothing_stays_of_packages_that_dpkg_does_not_know() {
 }
 
 /// One whose script never ends, after one that is configured, and before one whose turn never comes.
-fn endless() -> Result<Rig, Skip> {
+/// The script also has this line.
+fn endless(line: &str) -> Result<Rig, Skip> {
     let archive = tiny_archive()?
-        .deb(deb("before").file("/opt/before", 0o644, "x").build())
+        .deb(deb("first").file("/opt/first", 0o644, "x").build())
+        .deb(
+            deb("before")
+                .field("Pre-Depends", "first")
+                .file("/opt/before", 0o644, "x")
+                .script("postinst", "#!/bin/sh\nexit 0\n")
+                .build(),
+        )
         .deb(
             deb("endless")
                 .field("Pre-Depends", "before")
                 .file("/opt/endless/there", 0o644, "x")
                 .conffile("/etc/endless/conf", "x\n")
-                .script("preinst", "#!/bin/sh\necho endless begins\nsleep 4711\n")
+                .script("preinst", &format!("#!/bin/sh\n{line}\necho endless begins\nsleep 4711\n"))
                 .build(),
         )
         .deb(deb("after").field("Pre-Depends", "endless").file("/opt/after", 0o644, "x").build());
@@ -197,9 +341,17 @@ const LEFT_OVER: &str = "ls -d /opt/endless /opt/after /etc/endless /var/lib/dpk
     dpkg-query -W -f '${Package} ${Status}\\n' endless after 2>/dev/null; \
     grep -l -z '[4]711' /proc/[1-9]*/cmdline";
 
+/// Lines of a script that runs when its package is unpacked, and of one that runs ahead of it.
+const LINES: [&str; 2] = [":", ": /var/lib/ahead"];
+
 #[test]
 fn who_is_killed_while_packages_come_leaves_nothing_of_them() {
-    let rig = or_skip!(endless());
+    for line in LINES {
+        killed_while_packages_come(&or_skip!(endless(line)));
+    }
+}
+
+fn killed_while_packages_come(rig: &Rig) {
     said(rig.program(&["install", "before"])).assert_success();
     let mut child = rig.program(&["-v", "install", "after"]);
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -208,6 +360,12 @@ fn who_is_killed_while_packages_come_leaves_nothing_of_them() {
     child.kill().unwrap();
     child.wait().unwrap();
     nothing_within(Duration::from_secs(5), || rig.area.leftovers());
+    // which changes nothing of the root but this
+    let tar = rig.area.work().join("exported.tar");
+    run(rig.program(&["-q", "export"]).arg(&tar));
+    let listed = run(Command::new("tar").arg("-tf").arg(&tar));
+    assert!(listed.contains("/opt/before\n") && !listed.contains("opt/endless"), "{listed}");
+    assert!(!listed.contains("debmock-unpacking"), "{listed}");
     assert_eq!(said(rig.program(&["-q", "chroot", "--", "sh", "-c", LEFT_OVER])).text, "");
     let seen = "cat /opt/before; dpkg --audit";
     assert_eq!(said(rig.program(&["-q", "chroot", "--", "sh", "-c", seen])).text, "x");
@@ -216,7 +374,12 @@ fn who_is_killed_while_packages_come_leaves_nothing_of_them() {
 
 #[test]
 fn an_installation_that_is_cancelled_leaves_the_session_as_it_was() {
-    let rig = or_skip!(endless());
+    for line in LINES {
+        cancelled_while_packages_come(&or_skip!(endless(line)));
+    }
+}
+
+fn cancelled_while_packages_come(rig: &Rig) {
     rig.init().result.unwrap();
     let root = rig.buildroot().unwrap();
     let session = root.session(Access::default(), &Scope::quiet()).unwrap();

@@ -9,9 +9,10 @@ use debmock_tests::{or_skip, root};
 const GROUPS: &[(&[&str], Option<&str>)] = &[
     (&["man-db", "dbus", "systemd", "ca-certificates", "cron", "debhelper"], None),
     (&["locales", "git", "fontconfig"], None),
-    (&["python3"], Some("runtime.d/*.rtinstall")),
-    (&["tex-common", "exim4-daemon-light", "openssh-server"], Some("/var/lib/ucf")),
-    (&["postgresql-common"], Some("/var/lib/ucf")),
+    (&["dh-python", "python3-all", "python3-setuptools"], None),
+    (&["tex-common", "exim4-daemon-light", "openssh-server"], None),
+    (&["emacs-nox", "sgml-base", "apache2"], None),
+    (&["postgresql-common"], Some("dpkg-divert")),
 ];
 
 #[test]

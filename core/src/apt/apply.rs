@@ -35,19 +35,7 @@ impl Apt<'_> {
                 Some(why) => self.log.line(scope, format!("Left to apt and dpkg: {why}"))?,
             }
         }
-        let progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.apply_by_apt(plan, progress, scope)
-    }
-
-    /// As [`Apt::apply`], all of it by apt and dpkg.
-    ///
-    /// # Errors
-    /// As [`Apt::apply`].
-    pub(crate) fn apply_plainly(&self, plan: &Plan, scope: &Scope) -> Result<()> {
-        self.apply_by_apt(plan, Progress::new(plan, scope), scope)
-    }
-
-    fn apply_by_apt(&self, plan: &Plan, mut progress: Progress<'_>, scope: &Scope) -> Result<()> {
+        let mut progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
         let set = self.link(&plan.install)?;
         let arguments = match &plan.task {
             Task::Dependencies(_) => self.exactly(plan),

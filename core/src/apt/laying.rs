@@ -51,10 +51,12 @@ pub(crate) enum End<T> {
 }
 
 impl<'a> Laying<'a> {
-    /// Of a plan that can be carried out without apt, or nothing.
+    /// Of a plan that can be carried out without apt, and without a package that has to be
+    /// configured before others are unpacked; or nothing.
     pub(crate) fn of(plan: &'a Plan, scope: &'a Scope) -> Option<Self> {
+        let order = plan.order.as_ref().filter(|order| order.is_in_one())?;
         let progress = Mutex::new(Progress::new(plan, scope));
-        plan.order.as_ref().map(|order| Laying { plan, order, progress, scope })
+        Some(Laying { plan, order, progress, scope })
     }
 
     /// What comes.

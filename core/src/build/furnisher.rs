@@ -50,16 +50,6 @@ impl<'a> Delivery<'a> {
         self.apply(session, |apt| apt.apply(self.plan, self.scope))
     }
 
-    /// As [`Delivery::bring`], all of it by apt and dpkg, since `why`.
-    ///
-    /// # Errors
-    /// As [`Delivery::bring`].
-    pub(crate) fn bring_plainly(&self, session: &Session, why: &str) -> Result<()> {
-        self.log.line(self.scope, format!("Left to apt and dpkg: {why}"))?;
-        self.fetch(&self.plan.install)?;
-        self.apply(session, |apt| apt.apply_plainly(self.plan, self.scope))
-    }
-
     /// A line for the log.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use super::{Base, Buildroot, Session, Storage};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use crate::store::Held;
+use debmock_helper::apply::{JOURNAL, JOURNAL_PLACE};
 use debmock_helper::pack::{self, Codec, Devices, ImportOptions, Ownership};
 use debmock_helper::protocol::{Job, Pack, Place, Reply, Tree, bytes, unexpected};
 use std::fs::{self, File};
@@ -253,11 +254,36 @@ impl Buildroot {
         let lock = self.lock(scope)?;
         let base = self.provide(&lock, scope)?;
         let lock = Arc::new(lock);
+        self.take_back(&base, &lock, scope)?;
         scope.stage("export", target.display().to_string(), || match options.form {
             Form::Tar => self.export_tar(target, options, &base, lock, scope),
             Form::Directory => self.export_directory(target, options, &base, lock, scope),
             Form::Oci | Form::OciArchive => self.export_image(target, options, &base, lock, scope),
         })
+    }
+
+    /// Takes back what an installation left that was ended in the middle, as every session does
+    /// that may change the root.
+    fn take_back(&self, base: &Base, lock: &Arc<Held>, scope: &Scope) -> Result<()> {
+        let tree = match base.storage {
+            Storage::Overlay => "upper",
+            Storage::Copy => "tree",
+        };
+        let is_left = || {
+            // A tree in which that is no directory has no database of dpkg either.
+            let names = self.zone.list(self.place(&format!("{tree}/{JOURNAL_PLACE}")));
+            names.is_ok_and(|names| names.iter().any(|name| name == JOURNAL))
+        };
+        if is_left() {
+            let locks = vec![Arc::clone(lock)];
+            self.open_recorded(base, super::Opening::default(), locks, scope)?.end()?;
+        }
+        if !is_left() {
+            return Ok(());
+        }
+        let message = format!("{} has files of an installation that was ended", self.name);
+        Err(Error::new(ErrorKind::Buildroot, message)
+            .with_hint("they cannot be taken back; `debmock clean` drops all changes"))
     }
 
     /// A session that sees the root without what sessions bring, and changes nothing.

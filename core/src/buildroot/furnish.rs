@@ -105,21 +105,18 @@ impl Buildroot {
     fn make_layer(&self, base: &Base, home: &Place, delivery: &Delivery<'_>) -> Result<()> {
         let scope = delivery.scope();
         let stack = self.stack(base);
-        let mut declined = None;
         if let Some(laying) = Laying::of(delivery.plan(), scope) {
             match self.make_in_two(&stack, home, delivery, &laying) {
                 Ok(None) => return Ok(()),
-                Ok(Some(why)) => declined = Some(why),
+                // In one part, one wave can come after the scripts of another.
+                Ok(Some(why)) => delivery.say(&format!("Not from two trees: {why}"))?,
                 // In one part what is unpacked is in no lower tree.
                 Err(error) if is_of_layers(&error) => {}
                 Err(error) => return Err(error),
             }
             self.clear(home, scope)?;
         }
-        let apply = |session: &Session| match &declined {
-            Some(why) => delivery.bring_plainly(session, why),
-            None => delivery.bring(session),
-        };
+        let apply = |session: &Session| delivery.bring(session);
         match self.make_above(&stack, home, scope, apply) {
             Err(error) if is_of_layers(&error) => {}
             other => return other,

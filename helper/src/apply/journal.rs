@@ -19,17 +19,19 @@ use crate::store::remove_tree;
 use crate::unpack::Tree;
 use crate::unpack::path::split;
 
-/// In the root. Its place makes whoever can write it root of the tree anyway.
+/// The directory in the root where it is, whose writers are root of the tree anyway.
+pub const PLACE: &str = "var/lib/dpkg";
+/// Its name there.
+pub const NAME: &str = "debmock-unpacking";
 const PATH: &str = "var/lib/dpkg/debmock-unpacking";
 /// What the name of a conffile has at its end until dpkg configures its package.
 const CONFFILE: &[u8] = b".dpkg-new";
 
-/// Begins a journal, after what an earlier one names is gone.
+/// Begins a journal; there may be none.
 ///
 /// # Errors
-/// It cannot be written, or something of an earlier one cannot be removed.
+/// It cannot be written.
 pub(super) fn begin(root: BorrowedFd<'_>) -> Result<File, Error> {
-    recover(root)?;
     // A dpkg that was killed leaves it, too.
     clear_control_dir(root)?;
     let (parent, name) = split(PATH.as_bytes());
@@ -143,5 +145,13 @@ fn remove(tree: &Tree<'_>, path: &[u8], directory: bool) -> Result<(), Errno> {
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) if directory => Ok(()),
         Err(Errno::ISDIR | Errno::PERM) if !directory => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_journal_is_at_its_place() {
+        assert_eq!(super::PATH, format!("{}/{}", super::PLACE, super::NAME));
     }
 }

@@ -9,29 +9,43 @@
 //!   those of the room `unpack`.
 //!
 //! Packages come to know dpkg in the order in which apt would have them unpacked, and what apt
-//! would have configured in between is configured then. dpkg itself then finds out which triggers
-//! wait, and runs each once.
+//! would have configured in between is configured then. What a script could see of packages that by
+//! dpkg would come after it is not there either: they come in waves, of which each is unpacked when
+//! that script has run ([`wave`]). dpkg itself then finds out which triggers wait, and runs each once.
+//!
+//! A later wave may be declined, too, because of what scripts have made of the root meanwhile. Then
+//! nothing of it is there, and apt and dpkg go on from where it would have begun.
 #![forbid(unsafe_code)]
 
+mod coming;
+mod control;
+mod fill;
 mod journal;
 mod script;
+mod wave;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::borrow::Borrow;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs::File;
+use std::io::Seek as _;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::Receiver;
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, channel};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-pub use journal::{is_left, recover};
-use script::Coming;
+use coming::Coming;
+pub(crate) use fill::is_declined;
+use fill::{agree, keep_all, unpack_all_of};
+pub use journal::{NAME as JOURNAL, PLACE as JOURNAL_PLACE, is_left, recover};
+use wave::Wave;
 
 use crate::bootstrap::{Error, Programs, RunInRoot, Taken};
-use crate::dpkgdb::{Addition, Database, ExtendedState, Identity, Objection, Present, mark};
-use crate::unpack::{self, Arrival, Problem, Progress, Tree, Unpacked, Unpacker, unpack_all};
+use crate::dpkgdb::{
+    Addition, Database, ExtendedState, Identity, Objection, Present, announce, mark,
+};
+use crate::unpack::{self, Arrival, Control, Progress, Tree, Unpacked, Unpacker, inspect};
 
 /// What apt locks while it works.
 const FRONTEND: &str = "var/lib/dpkg/lock-frontend";
@@ -65,38 +79,17 @@ pub struct Plan {
 pub enum Outcome<T> {
     /// It went well.
     Done(T),
-    /// dpkg has to do all of it, for this reason. Nothing was changed.
+    /// dpkg has to do what is left of it, for this reason: all of it, unless a wave was finished.
+    /// Of what is left nothing is in the tree.
     Declined(String),
 }
 
-/// Unpacks the packages of `plan` that come out of `arrivals` into `root`.
-///
-/// # Errors
-/// A file cannot be made. Nothing of the packages is left in the tree then, unless that fails,
-/// too: then the next [`recover`] sees to it.
-pub fn unpack<'a>(
-    root: BorrowedFd<'a>,
-    plan: &'a Plan,
-    arrivals: &Receiver<Arrival>,
-    cancel: &AtomicBool,
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Outcome<Unconfigured<'a>>, Error> {
-    begin(root, plan, |journal, present| {
-        let tree = Tree::new(root).with_journal(journal);
-        let unpacker = Unpacker::with_tree(tree, cancel);
-        let admit = |one: &Unpacked| present.admit(unpacker.tree(), one);
-        let each = |_: &mut Unpacked, _| Ok(());
-        let unpacked = all_of(&unpacker, plan.threads, arrivals, cancel, &admit, &each, progress)?;
-        Ok((unpacked, unpacker.lost_paths()))
-    })
-}
-
 /// Unpacks the packages that come out of `arrivals` into `root`, an overlay whose upper is to be a
-/// tree of its own that others take files from: no script may run in it. [`install`] does the
-/// rest where that tree is a lower one. Gives their records, too.
+/// tree of its own that others take files from: no script may run in it. [`Installation::adopt`]
+/// does the rest where that tree is a lower one. Gives their records, too.
 ///
 /// # Errors
-/// As [`unpack`]; the upper is of no use then, nor if it was declined.
+/// A file cannot be made; the upper is of no use then, nor if it was declined.
 pub(crate) fn lay(
     root: BorrowedFd<'_>,
     threads: usize,
@@ -106,85 +99,399 @@ pub(crate) fn lay(
 ) -> Result<Outcome<(Vec<Unpacked>, Taken)>, Error> {
     let unpacker = Unpacker::with_tree(Tree::new(root).only_new(), cancel);
     let records = Taken::default();
-    let each = |one: &mut Unpacked, built| {
-        records.keep(one, built)?;
+    let each = |mut one: Unpacked, built| {
+        records.keep(&one, built)?;
         one.entries = Vec::new();
-        Ok(())
+        Ok(one)
     };
-    let unpacked = all_of(&unpacker, threads, arrivals, cancel, &|_| Ok(()), &each, progress)
-        .and_then(|unpacked| keep_all(unpacker.lost_paths()).map(|()| unpacked));
-    match unpacked {
-        Ok(unpacked) => Ok(Outcome::Done((unpacked, records))),
+    let unpacked = unpack_all_of(&unpacker, threads, arrivals, cancel, &each, progress)
+        .and_then(|unpacked| keep_all(&unpacker).map(|()| unpacked));
+    outcome(unpacked.map(|unpacked| (unpacked, records)))
+}
+
+/// Packages that are being brought into a root. Dropping it takes back what dpkg does not know by
+/// then.
+pub struct Installation<'a> {
+    root: BorrowedFd<'a>,
+    plan: &'a Plan,
+    /// What is left, the next one first.
+    waves: VecDeque<Wave>,
+    files: HashMap<Identity, File>,
+    /// Control files of packages whose `preinst` runs ahead.
+    ahead: HashMap<Identity, Control>,
+    /// The database, if nothing has run since it was read.
+    present: Option<Present>,
+    journal: Option<File>,
+    /// What was unpacked of the wave.
+    addition: Option<Addition<'a>>,
+    programs: Programs<'a>,
+    has_run: bool,
+    /// Packages that are unpacked.
+    done: usize,
+    _lock: OwnedFd,
+}
+
+impl Drop for Installation<'_> {
+    fn drop(&mut self) {
+        // What stays is taken back when the root is opened next.
+        let _ = recover(self.root);
+    }
+}
+
+impl<'a> Installation<'a> {
+    /// Looks at all packages of `plan`, which come out of `arrivals`, and locks out whoever else
+    /// works with dpkg. Nothing changes yet.
+    ///
+    /// # Errors
+    /// dpkg's database cannot be read, or other packages come than planned.
+    pub fn begin(
+        root: BorrowedFd<'a>,
+        plan: &'a Plan,
+        arrivals: impl IntoIterator<Item = Arrival>,
+    ) -> Result<Outcome<Self>, Error> {
+        let Some(lock) = lock_frontend(root)? else {
+            return Ok(Outcome::Declined("another process works with dpkg in this root".into()));
+        };
+        recover(root)?;
+        outcome(read_controls(arrivals).and_then(|(files, controls)| {
+            let mut begun = Self::look(root, plan, &controls, lock)?;
+            let tree = Tree::new(root);
+            let looks_ahead = |identity: &Identity| {
+                controls.get(identity).is_some_and(|control| script::looks_ahead(control, &tree))
+            };
+            let waves = wave::split(plan, acting(&controls), looks_ahead);
+            let ahead = waves.iter().filter(|wave| wave.ahead);
+            let ahead = ahead.filter_map(|wave| controls.get_key_value(wave.packages().next()?));
+            begun.ahead = ahead.map(|(one, control)| (one.clone(), control.clone())).collect();
+            begun.waves = waves.into();
+            begun.files = files;
+            Ok(begun)
+        }))
+    }
+
+    /// Takes packages of `plan` over that [`lay`] has unpacked, or that come from elsewhere, in a
+    /// tree that `root` shows: dpkg comes to know them when they are configured.
+    ///
+    /// # Errors
+    /// As [`Installation::begin`].
+    pub(crate) fn adopt(
+        root: BorrowedFd<'a>,
+        plan: &'a Plan,
+        unpacked: Vec<Unpacked>,
+    ) -> Result<Outcome<Self>, Error> {
+        let Some(lock) = lock_frontend(root)? else {
+            return Ok(Outcome::Declined("another process works with dpkg in this root".into()));
+        };
+        recover(root)?;
+        outcome(Self::try_adopt(root, plan, unpacked, lock))
+    }
+
+    fn try_adopt(
+        root: BorrowedFd<'a>,
+        plan: &'a Plan,
+        unpacked: Vec<Unpacked>,
+        lock: OwnedFd,
+    ) -> Result<Self, Objection> {
+        let controls = unpacked.iter().map(|one| (one.control.identity.clone(), &one.control));
+        let controls: HashMap<_, _> = controls.collect();
+        let mut adopted = Self::look(root, plan, &controls, lock)?;
+        adopted.waves = wave::split(plan, acting(&controls), |_| false).into();
+        if adopted.waves.len() > 1 {
+            let why = "packages are configured before others are unpacked";
+            return Err(Objection::Stands(why.into()));
+        }
+        let tree = Tree::new(root);
+        // It was read just now.
+        let Some(present) = adopted.present.take() else { return Ok(adopted) };
+        unpacked.iter().try_for_each(|one| present.admit(&tree, one))?;
+        present.spare(&unpacked)?;
+        agree(&unpacked)?;
+        Coming::of(&order(plan), &unpacked, &present).leave_alone(&controls)?;
+        let journal = journal::begin(root)?;
+        adopted.note(&journal, &present, unpacked)?;
+        Ok(adopted)
+    }
+
+    /// What is known of packages whose control files are `controls`, of no wave yet.
+    fn look<C: Borrow<Control>>(
+        root: BorrowedFd<'a>,
+        plan: &'a Plan,
+        controls: &Of<C>,
+        lock: OwnedFd,
+    ) -> Result<Self, Objection> {
+        check_complete(plan, controls.keys())?;
+        let present = Present::read(root)?;
+        for control in controls.values().map(Borrow::borrow) {
+            present.admit_name(&control.identity)?;
+            control::check(control)?;
+            script::check(control)?;
+        }
+        present.reconcile(&controls.values().map(Borrow::borrow).collect::<Vec<_>>())?;
+        let dpkg = present.version("dpkg").unwrap_or("1.21.0");
+        let mut environment = plan.environment.clone();
+        environment.push(("DPKG_FRONTEND_LOCKED".to_owned(), "true".to_owned()));
+        let options = plan.options.iter().filter_map(|one| one.strip_prefix("--force-"));
+        let forced: Vec<&str> =
+            options.chain(present.forced().iter().map(String::as_str)).collect();
+        let programs = Programs::new(root, environment, dpkg).forcing(&forced);
+        Ok(Self {
+            root,
+            plan,
+            waves: VecDeque::new(),
+            files: HashMap::new(),
+            ahead: HashMap::new(),
+            programs,
+            present: Some(present),
+            journal: None,
+            addition: None,
+            has_run: false,
+            done: 0,
+            _lock: lock,
+        })
+    }
+
+    /// Begins the next wave, and runs what has to run before it is unpacked. `false` if there is
+    /// none.
+    ///
+    /// # Errors
+    /// A file cannot be made, or a script fails.
+    pub fn advance(&mut self, runner: &mut dyn RunInRoot) -> Result<bool, Error> {
+        let Some(wave) = self.waves.front() else { return Ok(false) };
+        let first = wave.packages().next().filter(|_| wave.ahead);
+        let control = first.and_then(|first| self.ahead.remove(first));
+        let journal = journal::begin(self.root)?;
+        if let Some(control) = control {
+            journal::announce(&journal, Database::files_of(&control).into_iter())?;
+            self.run()?;
+            announce(self.root, &control)?;
+            self.programs.preinst_of(&control, runner)?;
+        }
+        self.journal = Some(journal);
+        Ok(true)
+    }
+
+    /// What is done once, before anything of a package runs.
+    fn run(&mut self) -> Result<(), Error> {
+        self.present = None;
+        if !std::mem::replace(&mut self.has_run, true) {
+            mark(self.root, &self.plan.automatic)?;
+        }
+        Ok(())
+    }
+
+    /// Unpacks the wave.
+    ///
+    /// # Errors
+    /// A file cannot be made. Nothing of the wave is left in the tree then, unless that fails,
+    /// too: then the next [`recover`] sees to it.
+    pub fn unpack(
+        &mut self,
+        cancel: &AtomicBool,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Outcome<()>, Error> {
+        match self.try_unpack(cancel, progress) {
+            Ok(()) => Ok(Outcome::Done(())),
+            Err(Objection::Stands(why)) => {
+                recover(self.root)?;
+                Ok(Outcome::Declined(why))
+            }
+            Err(Objection::Failed(error)) => {
+                // The first failure counts; what stays is taken back when the root is opened next.
+                let _ = recover(self.root);
+                Err(error)
+            }
+        }
+    }
+
+    fn try_unpack(
+        &mut self,
+        cancel: &AtomicBool,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), Objection> {
+        // Both are there: whoever calls this has begun the wave.
+        let (Some(wave), Some(journal)) = (self.waves.front(), self.journal.take()) else {
+            return Ok(());
+        };
+        let present = match self.present.take() {
+            Some(present) => present,
+            None => Present::read_amid(self.root, wave.packages().next().filter(|_| wave.ahead))?,
+        };
+        let (sender, arrivals) = channel();
+        for identity in wave.packages() {
+            if let Some(file) = self.files.remove(identity) {
+                // The other end is in this function.
+                let _ = sender.send(Arrival { file, identity: identity.clone() });
+            }
+        }
+        drop(sender);
+        let (before, mut count) = (self.done, 0);
+        let mut progress = |one: Progress| {
+            count += 1;
+            progress(Progress { done: before + one.done, ..one });
+        };
+        let unpacker = Unpacker::with_tree(Tree::new(self.root).with_journal(&journal), cancel);
+        let threads = self.plan.threads;
+        let each = |one: Unpacked, _| present.admit(unpacker.tree(), &one).map(|()| one);
+        let unpacked = unpack_all_of(&unpacker, threads, &arrivals, cancel, &each, &mut progress)?;
+        present.spare(&unpacked)?;
+        agree(&unpacked)?;
+        keep_all(&unpacker)?;
+        self.done += count;
+        self.note(&journal, &present, unpacked)
+    }
+
+    /// Writes what dpkg is to know of the wave, which is unpacked.
+    fn note(
+        &mut self,
+        journal: &File,
+        present: &Present,
+        unpacked: Vec<Unpacked>,
+    ) -> Result<(), Objection> {
+        let Some(wave) = self.waves.front() else { return Ok(()) };
+        let info = unpacked.iter().flat_map(|one| Database::files_of(&one.control));
+        journal::announce(journal, info)?;
+        let database = Database::create(self.root)?;
+        for one in unpacked {
+            database.add(one)?;
+        }
+        let order: Vec<Identity> = wave.packages().cloned().collect();
+        self.addition = Some(database.join(&Tree::new(self.root), &order, present.interests())?);
+        Ok(())
+    }
+
+    /// Runs the `preinst` scripts of the wave, and lets dpkg configure what comes before the next
+    /// one.
+    ///
+    /// # Errors
+    /// A script or dpkg fails: packages are then in the state in which dpkg left them, and nothing
+    /// is there of those that dpkg does not know yet.
+    pub fn configure(&mut self, runner: &mut dyn RunInRoot) -> Result<(), Error> {
+        let (Some(wave), Some(mut addition)) = (self.waves.pop_front(), self.addition.take())
+        else {
+            return Ok(());
+        };
+        self.run()?;
+        let all = wave.packages().count();
+        let mut known = 0;
+        for step in &wave.steps {
+            match step {
+                Step::Unpack(packages) => {
+                    let next = known + packages.len();
+                    let have_run = known + usize::from(wave.ahead && known == 0);
+                    self.preinsts(&mut addition, have_run..next, runner)?;
+                    known = next;
+                    if known == all {
+                        journal::end(self.root)?;
+                    }
+                }
+                Step::Configure(names) => {
+                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                    self.dpkg(&["--no-triggers", "--configure"], &names, runner)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets dpkg configure everything, when there are no more waves.
+    ///
+    /// # Errors
+    /// As [`Installation::configure`].
+    pub fn finish(self, runner: &mut dyn RunInRoot) -> Result<(), Error> {
+        self.dpkg(&["--configure", "--pending"], &[], runner)
+    }
+
+    /// As dpkg unpacks: each script sees the packages before its own.
+    fn preinsts(
+        &self,
+        addition: &mut Addition<'_>,
+        range: std::ops::Range<usize>,
+        runner: &mut dyn RunInRoot,
+    ) -> Result<(), Error> {
+        for at in range.clone() {
+            let has = |name: &String| name == "preinst";
+            let Some(summary) = addition.summary(at) else { continue };
+            if !summary.scripts.iter().any(has) {
+                continue;
+            }
+            addition.reveal(at)?;
+            addition.announce(at)?;
+            if let Some(summary) = addition.summary(at) {
+                self.programs.preinst(summary, runner)?;
+            }
+        }
+        Ok(addition.reveal(range.end)?)
+    }
+
+    fn dpkg(
+        &self,
+        action: &[&str],
+        packages: &[&str],
+        runner: &mut dyn RunInRoot,
+    ) -> Result<(), Error> {
+        let options: Vec<&str> = self.plan.options.iter().map(String::as_str).collect();
+        let argv = [&["dpkg"], &options[..], action, packages].concat();
+        self.programs.run(&argv, &[], runner)
+    }
+}
+
+/// What came of something to which there may be an objection.
+fn outcome<T>(done: Result<T, Objection>) -> Result<Outcome<T>, Error> {
+    match done {
+        Ok(done) => Ok(Outcome::Done(done)),
         Err(Objection::Stands(why)) => Ok(Outcome::Declined(why)),
         Err(Objection::Failed(error)) => Err(error),
     }
 }
 
-/// Brings packages into dpkg's database that [`lay`] has unpacked, or that were taken from elsewhere,
-/// in a tree that `root` shows.
-///
-/// # Errors
-/// As [`unpack`].
-pub(crate) fn install<'a>(
-    root: BorrowedFd<'a>,
-    plan: &'a Plan,
-    unpacked: Vec<Unpacked>,
-) -> Result<Outcome<Unconfigured<'a>>, Error> {
-    begin(root, plan, |_, present| {
-        let tree = Tree::new(root);
-        unpacked.iter().try_for_each(|one| present.admit(&tree, one))?;
-        Ok((unpacked, Vec::new()))
-    })
+/// Whether a package of this name runs something when it is configured.
+fn acting<C: Borrow<Control>>(controls: &Of<C>) -> impl Fn(&str) -> bool {
+    let controls = controls.values().map(Borrow::borrow);
+    let acting = controls.filter(|one| one.file("postinst").is_some());
+    let names: HashSet<String> = acting.map(|one| one.identity.name.clone()).collect();
+    move |name| names.contains(name)
 }
 
-/// What was unpacked, and what it lost to packages that replace it.
-type Laid = (Vec<Unpacked>, Vec<(Identity, Vec<u8>)>);
+/// By the name of each package.
+type Of<T> = HashMap<Identity, T>;
 
-/// Everything between the lock and the first script; `unpack` gets the packages into the tree.
-fn begin<'a>(
-    root: BorrowedFd<'a>,
-    plan: &'a Plan,
-    unpack: impl FnOnce(&File, &Present) -> Result<Laid, Objection>,
-) -> Result<Outcome<Unconfigured<'a>>, Error> {
-    let Some(lock) = lock_frontend(root)? else {
-        return Ok(Outcome::Declined("another process works with dpkg in this root".into()));
-    };
-    let journal = journal::begin(root)?;
-    let work = || {
-        let present = Present::read(root)?;
-        let (unpacked, lost) = unpack(&journal, &present)?;
-        check_complete(plan, &unpacked)?;
-        present.reconcile(&unpacked)?;
-        agree(&unpacked)?;
-        check_scripts(plan, &present, &unpacked)?;
-        keep_all(lost)?;
-        let info = unpacked.iter().flat_map(Database::files_of);
-        journal::announce(&journal, info)?;
-        let database = Database::create(root)?;
-        for one in unpacked {
-            database.add(one)?;
-        }
-        let addition = database.join(&Tree::new(root), &order(plan), present.interests())?;
-        let dpkg = present.version("dpkg").unwrap_or("1.21.0");
-        let mut environment = plan.environment.clone();
-        environment.push(("DPKG_FRONTEND_LOCKED".to_owned(), "true".to_owned()));
-        let programs = Programs::new(root, environment, dpkg);
-        Ok((addition, programs))
-    };
-    match work() {
-        Ok((addition, programs)) => {
-            Ok(Outcome::Done(Unconfigured { root, plan, addition, programs, _lock: lock }))
-        }
-        Err(Objection::Stands(why)) => {
-            recover(root)?;
-            Ok(Outcome::Declined(why))
-        }
-        Err(Objection::Failed(error)) => {
-            // The first failure counts; what stays is taken back when the root is opened next.
-            let _ = recover(root);
-            Err(error)
+/// What packages say about themselves, and their files.
+fn read_controls(
+    arrivals: impl IntoIterator<Item = Arrival>,
+) -> Result<(Of<File>, Of<Control>), Objection> {
+    let (mut files, mut controls) = (HashMap::new(), HashMap::new());
+    let mut objection = None;
+    // Whoever sends them hears of an objection when all have come.
+    for arrival in arrivals {
+        match read_control(arrival) {
+            Ok((file, control)) => {
+                files.insert(control.identity.clone(), file);
+                controls.insert(control.identity.clone(), control);
+            }
+            Err(why) => {
+                objection.get_or_insert(why);
+            }
         }
     }
+    objection.map_or(Ok((files, controls)), Err)
+}
+
+/// What a package says about itself, and its file for whoever unpacks it.
+fn read_control(arrival: Arrival) -> Result<(File, Control), Objection> {
+    let Arrival { mut file, identity } = arrival;
+    let control = match inspect(&mut file, &format!("package {}", identity.name)) {
+        Err(error) if is_declined(error.problem()) => {
+            return Err(Objection::Stands(error.to_string()));
+        }
+        other => other?,
+    };
+    if control.identity != identity {
+        let found = &control.identity;
+        return Err(Objection::Stands(format!("package {identity} says that it is {found}")));
+    }
+    let doing = |error| Error::tree("read", &format!("package {identity}"), error);
+    file.rewind().map_err(doing)?;
+    Ok((file, control))
 }
 
 /// Locks out whoever works with dpkg, as apt does for the whole of its work (`dpkg(1)`,
@@ -203,100 +510,6 @@ fn lock_frontend(root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Error> {
     }
 }
 
-/// All packages in the tree, none of them in dpkg's database. `admit` judges each one, `each` takes
-/// what it wants of it and is told when it was built.
-fn all_of(
-    unpacker: &Unpacker<'_>,
-    threads: usize,
-    arrivals: &Receiver<Arrival>,
-    cancel: &AtomicBool,
-    admit: &(dyn Fn(&Unpacked) -> Result<(), Objection> + Sync),
-    each: &(dyn Fn(&mut Unpacked, u64) -> Result<(), unpack::Error> + Sync),
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Vec<Unpacked>, Objection> {
-    let unpacked = Mutex::new(Vec::new());
-    let objection = Mutex::new(None);
-    let each = |mut one: Unpacked, built| {
-        if let Err(why) = admit(&one) {
-            objection.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
-            // Whoever sees it looks for the objection first.
-            return Err(unpack::Error::new("the package set", Problem::Cancelled));
-        }
-        each(&mut one, built)?;
-        unpacked.lock().unwrap_or_else(PoisonError::into_inner).push(one);
-        Ok(())
-    };
-    let done = unpack_all(unpacker, arrivals, threads, None, cancel, &each, progress);
-    let unpacked = unpacked.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let objection = objection.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match (objection, done) {
-        (Some(why), _) => Err(why),
-        (None, Err(error)) if is_declined(error.problem()) => {
-            Err(Objection::Stands(error.to_string()))
-        }
-        (None, Err(error)) => Err(Objection::Failed(error.into())),
-        (None, Ok(())) => Ok(unpacked),
-    }
-}
-
-/// Scripts that run before something of these packages would be unpacked find it there already:
-/// they may not care. That is told by what they name, so that a path that a script puts together
-/// escapes.
-fn check_scripts(plan: &Plan, present: &Present, unpacked: &[Unpacked]) -> Result<(), Objection> {
-    let places: HashMap<Identity, usize> =
-        order(plan).into_iter().enumerate().map(|(place, identity)| (identity, place)).collect();
-    let mut all: Vec<&Unpacked> = unpacked.iter().collect();
-    all.sort_by_key(|one| places.get(&one.control.identity));
-    let mut coming = Coming::default();
-    for (place, one) in all.iter().enumerate() {
-        if !present.knows_owners(one) {
-            coming.strangers.push(place);
-        }
-        let kept = one.directories.iter().filter(|directory| !directory.made);
-        let kept: HashSet<&[u8]> = kept.map(|directory| directory.path.as_slice()).collect();
-        for path in &one.files {
-            let bare = path.get(1..).unwrap_or_default();
-            if bare != b"." && !kept.contains(bare) {
-                coming.made.insert(path, place);
-            }
-        }
-    }
-    let comes = |from: usize| move |place: &usize| *place >= from;
-    let mut known = 0;
-    for step in &plan.steps {
-        match step {
-            Step::Unpack(packages) => {
-                for (place, one) in all.iter().enumerate().skip(known).take(packages.len()) {
-                    script::check(&one.control, "preinst", &coming, comes(place))?;
-                }
-                known += packages.len();
-            }
-            Step::Configure(_) if known == all.len() => {}
-            Step::Configure(names) => {
-                let named = |one: &&&Unpacked| {
-                    names.iter().any(|name| {
-                        name.split(':').next() == Some(one.control.identity.name.as_str())
-                    })
-                };
-                for one in all.iter().filter(named) {
-                    script::check(&one.control, "postinst", &coming, comes(known))?;
-                    if one.files.iter().any(|path| path.starts_with(b"/etc/dpkg/")) {
-                        let name = &one.control.identity.name;
-                        let why = format!("{name} configures dpkg before the others come");
-                        return Err(Objection::Stands(why));
-                    }
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether dpkg may make something else of it, or say it better.
-pub(crate) fn is_declined(problem: &Problem) -> bool {
-    !matches!(problem, Problem::Io { .. } | Problem::Cancelled)
-}
-
 /// The packages in the order in which apt has them unpacked.
 fn order(plan: &Plan) -> Vec<Identity> {
     let unpacked = plan.steps.iter().filter_map(|step| match step {
@@ -306,114 +519,11 @@ fn order(plan: &Plan) -> Vec<Identity> {
     unpacked.flatten().cloned().collect()
 }
 
-fn check_complete(plan: &Plan, unpacked: &[Unpacked]) -> Result<(), Error> {
+fn check_complete<'p>(plan: &Plan, found: impl Iterator<Item = &'p Identity>) -> Result<(), Error> {
     let planned: BTreeSet<Identity> = order(plan).into_iter().collect();
-    let found: BTreeSet<_> = unpacked.iter().map(|one| one.control.identity.clone()).collect();
+    let found: BTreeSet<_> = found.cloned().collect();
     match planned.symmetric_difference(&found).next() {
         None => Ok(()),
         Some(one) => Err(Error::Plan(format!("the package {one} was not to come, or did not"))),
-    }
-}
-
-/// Packages may not want the same new directory for others: who makes it then depends on who is
-/// first.
-fn agree(unpacked: &[Unpacked]) -> Result<(), Objection> {
-    let all = || unpacked.iter().flat_map(|one| one.directories.iter().map(move |d| (one, d)));
-    let made: HashMap<&[u8], _> = all()
-        .filter(|(_, directory)| directory.made)
-        .map(|(by, directory)| (directory.path.as_slice(), (by, directory.access)))
-        .collect();
-    for (by, directory) in all() {
-        if let Some((maker, access)) = made.get(directory.path.as_slice())
-            && *access != directory.access
-        {
-            let (one, two) = (&maker.control.identity.name, &by.control.identity.name);
-            let path = unpack::escaped(&directory.path);
-            return Err(Objection::Stands(format!("{one} and {two} differ about /{path}")));
-        }
-    }
-    Ok(())
-}
-
-/// Of two packages that bring the same path, the order decides, and one that loses all its paths
-/// disappears.
-fn keep_all(lost: Vec<(Identity, Vec<u8>)>) -> Result<(), Objection> {
-    let Some((package, path)) = lost.into_iter().next() else { return Ok(()) };
-    let path = unpack::escaped(&path);
-    Err(Objection::Stands(format!("/{path} of {} is replaced by another package", package.name)))
-}
-
-/// Packages whose files are in the tree, and of which dpkg knows nothing yet. Dropping it takes
-/// back what dpkg does not know by then.
-pub struct Unconfigured<'a> {
-    root: BorrowedFd<'a>,
-    plan: &'a Plan,
-    addition: Addition<'a>,
-    programs: Programs<'a>,
-    _lock: OwnedFd,
-}
-
-impl Drop for Unconfigured<'_> {
-    fn drop(&mut self) {
-        // What stays is taken back when the root is opened next.
-        let _ = recover(self.root);
-    }
-}
-
-impl Unconfigured<'_> {
-    /// Runs `preinst` scripts, and lets dpkg configure what was unpacked.
-    ///
-    /// # Errors
-    /// A script or dpkg fails: packages are then in the state in which dpkg left them, and nothing
-    /// is there of those that dpkg does not know yet.
-    pub fn configure(mut self, runner: &mut dyn RunInRoot) -> Result<(), Error> {
-        mark(self.root, &self.plan.automatic)?;
-        let mut known = 0;
-        for step in &self.plan.steps {
-            match step {
-                Step::Unpack(packages) => {
-                    let next = known + packages.len();
-                    self.preinsts(known..next, runner)?;
-                    known = next;
-                }
-                Step::Configure(names) => {
-                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                    self.dpkg(&["--no-triggers", "--configure"], &names, runner)?;
-                }
-            }
-        }
-        journal::end(self.root)?;
-        self.dpkg(&["--configure", "--pending"], &[], runner)
-    }
-
-    /// As dpkg unpacks: each script sees the packages before its own.
-    fn preinsts(
-        &mut self,
-        range: std::ops::Range<usize>,
-        runner: &mut dyn RunInRoot,
-    ) -> Result<(), Error> {
-        for at in range.clone() {
-            let has = |name: &String| name == "preinst";
-            if !self.addition.summary(at).is_some_and(|one| one.scripts.iter().any(has)) {
-                continue;
-            }
-            self.addition.reveal(at)?;
-            self.addition.announce(at)?;
-            if let Some(summary) = self.addition.summary(at) {
-                self.programs.preinst(summary, runner)?;
-            }
-        }
-        Ok(self.addition.reveal(range.end)?)
-    }
-
-    fn dpkg(
-        &self,
-        action: &[&str],
-        packages: &[&str],
-        runner: &mut dyn RunInRoot,
-    ) -> Result<(), Error> {
-        let options: Vec<&str> = self.plan.options.iter().map(String::as_str).collect();
-        let argv = [&["dpkg"], &options[..], action, packages].concat();
-        self.programs.run(&argv, &[], runner)
     }
 }

@@ -1,74 +1,66 @@
-//! What maintainer scripts name, as far as it decides who has to unpack their packages.
-
-use std::collections::HashMap;
+//! What `preinst` scripts name, as far as it decides who unpacks their packages, and when.
 
 use crate::dpkgdb::Objection;
-use crate::unpack::{Control, escaped};
+use crate::unpack::{Control, Tree, escaped};
 
 /// Programs that change how dpkg unpacks.
 const TELLING: &[&str] = &["dpkg-divert", "dpkg-statoverride"];
 /// Programs that change who owns what dpkg unpacks, if that has an owner who is not there yet.
-const NAMING: &[&str] =
+pub(super) const NAMING: &[&str] =
     &["adduser", "addgroup", "useradd", "groupadd", "usermod", "groupmod", "systemd-sysusers"];
+/// Ways to look for a program, which may come.
+pub(super) const SEEKING: &[&str] = &["command", "hash", "type", "which"];
+/// Trees of the kernel, from which no package brings anything.
+const MOUNTED: &[&[u8]] = &[b"/dev/", b"/proc/", b"/sys/"];
 
-/// What comes with packages, each with the place of the package in their order.
-#[derive(Debug, Default)]
-pub(super) struct Coming<'a> {
-    /// Absolute paths that were not there before.
-    pub made: HashMap<&'a [u8], usize>,
-    /// Packages that name owners whom the root does not know.
-    pub strangers: Vec<usize>,
-}
-
-impl Coming<'_> {
-    /// The places of what a word names: a path, or a pattern with `*`.
-    fn paths<'w>(&'w self, word: &'w [u8]) -> impl Iterator<Item = &'w usize> {
-        let is_path = word.len() > 1 && word[0] == b'/';
-        let path = word.strip_suffix(b"/").unwrap_or(word);
-        let star = |word: &&[u8]| word.contains(&b'*');
-        let one = Some(path).filter(|path| is_path && !star(path));
-        let ends = Some(word).filter(|word| is_path && star(word)).map(|word| {
-            let mut parts = word.split(|&byte| byte == b'*');
-            let first = parts.next().unwrap_or_default();
-            (first, parts.next_back().unwrap_or_default())
-        });
-        let matching = ends.into_iter().flat_map(|(start, end)| {
-            let fits = move |path: &[u8]| path.starts_with(start) && path.ends_with(end);
-            self.made.iter().filter(move |(path, _)| fits(path)).map(|(_, place)| place)
-        });
-        one.into_iter().filter_map(|path| self.made.get(path)).chain(matching)
-    }
-}
-
-/// Whether a script leaves alone what dpkg has to know before it unpacks, and what comes with the
-/// packages, was not there before, and by dpkg would `come` later: `coming` has absolute paths, and
-/// for each what `come` is asked, and the same of packages with owners that the root does not know.
+/// Whether dpkg unpacks as usual after `preinst` has run.
 ///
 /// # Errors
-/// What it names.
-pub(super) fn check(
-    control: &Control,
-    script: &str,
-    coming: &Coming<'_>,
-    come: impl Fn(&usize) -> bool,
-) -> Result<(), Objection> {
-    let Some(file) = control.file(script) else { return Ok(()) };
+/// What it names, or why dpkg would not run it.
+pub(super) fn check(control: &Control) -> Result<(), Objection> {
+    let Some(file) = control.file("preinst") else { return Ok(()) };
     let name = &control.identity.name;
     if file.mode & 0o111 == 0 {
-        return Err(Objection::Stands(format!("{script} of {name} is not executable")));
+        return Err(Objection::Stands(format!("preinst of {name} is not executable")));
     }
-    for line in of_new_packages(&file.data) {
-        for word in line.split(|byte| !is_of_word(*byte)).filter(|word| !word.is_empty()) {
-            let program = word.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-            let is = |known: &[&str]| known.iter().any(|one| one.as_bytes() == program);
-            let tells = is(TELLING) || is(NAMING) && coming.strangers.iter().any(&come);
-            if tells || coming.paths(word).any(&come) {
-                let word = escaped(word);
-                return Err(Objection::Stands(format!("{script} of {name} names {word}")));
-            }
+    match words(&file.data).find(|word| is_program(word, TELLING)) {
+        None => Ok(()),
+        Some(word) => {
+            let word = escaped(word);
+            Err(Objection::Stands(format!("preinst of {name} names {word}")))
         }
     }
-    Ok(())
+}
+
+/// Whether `preinst` has to run before its package, and those after it, are unpacked: it names a
+/// path that is not in the tree, and that may come with them, looks for programs, or changes owners. What such a path
+/// belongs to is not known yet, and need not be.
+pub(super) fn looks_ahead(control: &Control, tree: &Tree<'_>) -> bool {
+    let Some(file) = control.file("preinst") else { return false };
+    words(&file.data)
+        .any(|word| is_program(word, NAMING) || is_program(word, SEEKING) || may_come(word, tree))
+}
+
+pub(super) fn is_program(word: &[u8], known: &[&str]) -> bool {
+    let program = word.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    known.iter().any(|one| one.as_bytes() == program)
+}
+
+/// Whether a word is a path, or the end or pattern of one, of something that is not in the tree.
+fn may_come(word: &[u8], tree: &Tree<'_>) -> bool {
+    let Some(path) = word.strip_prefix(b"/") else {
+        // a relative path, or one that begins with a variable
+        return word.contains(&b'/');
+    };
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let is_mounted = MOUNTED.iter().any(|place| word.starts_with(place));
+    !path.is_empty() && !is_mounted && (path.contains(&b'*') || !tree.has(path))
+}
+
+/// The words of a script, as far as they may concern a package that was never there.
+pub(super) fn words(script: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = of_new_packages(script).into_iter();
+    lines.flat_map(|line| line.split(|byte| !is_of_word(*byte))).filter(|word| !word.is_empty())
 }
 
 /// The lines of a script that are more than remarks and may concern a package which was never
@@ -106,7 +98,7 @@ fn of_new_packages(script: &[u8]) -> Vec<&[u8]> {
 }
 
 fn is_of_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"/._+-:~*".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"/._+-:~*${}".contains(&byte)
 }
 
 #[cfg(test)]
@@ -114,9 +106,10 @@ mod tests {
     use super::*;
     use crate::dpkgdb::{Identity, Stanza};
     use crate::unpack::ControlFile;
+    use std::os::fd::AsFd;
 
-    fn objects(text: &str) -> bool {
-        let control = Control {
+    fn control(text: &str) -> Control {
+        Control {
             identity: Identity {
                 name: "a".into(),
                 version: "1".into(),
@@ -125,10 +118,7 @@ mod tests {
             stanza: Stanza::default(),
             control_file: file("control", ""),
             files: vec![file("preinst", text)],
-        };
-        let made = [(&b"/var/lib/a"[..], 3), (b"/etc/a.conf", 3), (b"/var/lib/early", 1)].into();
-        let coming = Coming { made, strangers: vec![2] };
-        check(&control, "preinst", &coming, |place| *place >= 2).is_err()
+        }
     }
 
     fn file(name: &str, text: &str) -> ControlFile {
@@ -136,31 +126,47 @@ mod tests {
     }
 
     #[test]
-    fn what_a_script_does_to_its_own_files_is_seen() {
+    fn what_a_script_does_to_what_comes_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("var/lib/there")).unwrap();
+        let root = std::fs::File::open(folder.path()).unwrap();
+        let tree = Tree::new(root.as_fd());
+        let looks = |line: &str| looks_ahead(&control(&format!("#!/bin/sh\n{line}\n")), &tree);
         for line in [
             "mkdir -p /var/lib/a",
             "[ -d /var/lib/a/ ] || install -d -m 2770 '/var/lib/a'",
             "echo x>/etc/a.conf",
-            "for i in /etc/*.conf; do :; done",
+            "for i in /var/lib/*; do :; done",
+            "cat $DIR/a",
+            "cat ${DIR}/a",
+            "cat /var/$FILE",
             "/usr/sbin/adduser --system a",
-            "dpkg-divert --add /usr/bin/x",
             "if useradd a; then :; fi",
+            "if command -v a; then :; fi",
             "if [ \"$1\" = upgrade ]; then\n:\nelse\nmkdir /var/lib/a\nfi",
             "if [ \"$1\" = upgrade ] || [ -n \"$2\" ]; then\nmkdir /var/lib/a\nfi",
             "if [ -n \"$2\" ]; then\n:\nfi\nmkdir /var/lib/a",
         ] {
-            assert!(objects(&format!("#!/bin/sh\n{line}\n")), "{line}");
+            assert!(looks(line), "{line}");
         }
         for line in [
             "# adduser, /var/lib/a",
             "dpkg-maintscript-helper rm_conffile /etc/a.conf 1~ -- \"$@\"",
-            "mkdir -p /var/lib/b /var/lib/early",
-            "for i in /etc/*.hook; do :; done",
+            "mkdir -p /var/lib/there/ /var/lib",
+            "true >/dev/null",
             "exit 0",
             "if [ \"$1\" = install ] && [ -n \"$2\" ] ; then\n\tif x; then\n\tmkdir /var/lib/a\nfi\nrm /etc/a.conf\nfi",
             "if test \"$1\" = upgrade &&\n\tdpkg --compare-versions 1 lt 2; then\nmkdir /var/lib/a\nfi",
         ] {
-            assert!(!objects(&format!("#!/bin/sh\n{line}\n")), "{line}");
+            assert!(!looks(line), "{line}");
         }
+    }
+
+    #[test]
+    fn who_tells_dpkg_how_to_unpack_is_left_to_it() {
+        let check = |line: &str| check(&control(&format!("#!/bin/sh\n{line}\n")));
+        assert!(check("dpkg-divert --add /usr/bin/x").is_err());
+        assert!(check("/usr/bin/dpkg-statoverride --add a a 1 /x").is_err());
+        assert!(check("# dpkg-divert\nadduser x").is_ok());
     }
 }

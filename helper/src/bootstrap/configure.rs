@@ -1,12 +1,13 @@
 //! Maintainer scripts: `preinst` by us, everything else by the root's dpkg.
 
 use std::collections::BTreeSet;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::plan::{Error, Relations, Stage};
 use super::{Event, Staged};
-use crate::dpkgdb::{Summary, info};
-use crate::unpack::Tree;
+use crate::dpkgdb::{Identity, Summary, info};
+use crate::store::remove_tree;
+use crate::unpack::{Control, ControlFile, Tree};
 
 /// Where dpkg keeps the control files of the package that it is unpacking.
 pub(crate) const CONTROL_DIR: &str = "var/lib/dpkg/tmp.ci";
@@ -128,11 +129,29 @@ impl Staged<'_> {
     }
 }
 
+/// Writes a control file where dpkg has them while it unpacks; debconf looks there for the name of
+/// the package.
+fn write_control(directory: &OwnedFd, file: &ControlFile) -> Result<(), Error> {
+    Ok(info::write(directory, CONTROL_DIR, &file.name, file.mode, Some(file.mtime), &file.data)?)
+}
+
+/// What dpkg may do by force, as far as it is asked for here, in its own order (`dpkg
+/// --force-help`), and whether it does it anyway.
+const FORCED: &[(&str, bool)] = &[
+    ("security-mac", true),
+    ("downgrade", true),
+    ("unsafe-io", false),
+    ("confold", false),
+    ("confdef", false),
+];
+
 /// Runs dpkg and `preinst` scripts in a root, in one environment.
 pub(crate) struct Programs<'a> {
     root: BorrowedFd<'a>,
     environment: Vec<(String, String)>,
     dpkg_version: String,
+    /// `DPKG_FORCE` of scripts.
+    forced: Option<String>,
 }
 
 impl<'a> Programs<'a> {
@@ -145,7 +164,14 @@ impl<'a> Programs<'a> {
         // Without the revision: what dpkg exports to scripts.
         let end = dpkg_version.find(|c: char| c != '.' && !c.is_ascii_digit());
         let dpkg_version = dpkg_version[..end.unwrap_or(dpkg_version.len())].to_owned();
-        Self { root, environment, dpkg_version }
+        Self { root, environment, dpkg_version, forced: None }
+    }
+
+    /// What dpkg does by force, named without `force-`: scripts are told, too.
+    pub(crate) fn forcing(self, forced: &[&str]) -> Self {
+        let all = FORCED.iter().filter(|(name, always)| *always || forced.contains(name));
+        let names: Vec<&str> = all.map(|(name, _)| *name).collect();
+        Self { forced: Some(names.join(",")), ..self }
     }
 
     /// `preinst install`, with the files and variables that dpkg gives it (`dpkg(1)`,
@@ -156,11 +182,7 @@ impl<'a> Programs<'a> {
         runner: &mut dyn RunInRoot,
     ) -> Result<(), Error> {
         let fail = |error| Error::tree("fill", CONTROL_DIR, error);
-        let tree = Tree::new(self.root);
-        let (parent, name) = CONTROL_DIR.rsplit_once('/').unwrap_or(("", CONTROL_DIR));
-        let parent = info::open_dir(self.root, parent)?;
-        rustix::fs::mkdirat(&parent, name, 0o755.into()).map_err(fail)?;
-        let directory = tree.open_dir(CONTROL_DIR.as_bytes()).map_err(fail)?;
+        let directory = self.make_control_dir()?;
         let info_dir = info::open_dir(self.root, "var/lib/dpkg/info")?;
         let flags = rustix::fs::AtFlags::empty();
         for script in &summary.scripts {
@@ -168,11 +190,33 @@ impl<'a> Programs<'a> {
             rustix::fs::linkat(&info_dir, from.as_str(), &directory, script.as_str(), flags)
                 .map_err(fail)?;
         }
-        // debconf looks into it for the name of the package.
-        let control = &summary.control_file;
-        let mtime = Some(control.mtime);
-        info::write(&directory, CONTROL_DIR, "control", control.mode, mtime, &control.data)?;
-        let identity = &summary.identity;
+        write_control(&directory, &summary.control_file)?;
+        self.run_preinst(&summary.identity, runner)
+    }
+
+    /// The same for a package of which nothing is in the tree yet.
+    pub(crate) fn preinst_of(
+        &self,
+        control: &Control,
+        runner: &mut dyn RunInRoot,
+    ) -> Result<(), Error> {
+        let directory = self.make_control_dir()?;
+        for file in control.files.iter().chain([&control.control_file]) {
+            write_control(&directory, file)?;
+        }
+        self.run_preinst(&control.identity, runner)
+    }
+
+    fn make_control_dir(&self) -> Result<OwnedFd, Error> {
+        let fail = |error| Error::tree("fill", CONTROL_DIR, error);
+        let (parent, name) = CONTROL_DIR.rsplit_once('/').unwrap_or(("", CONTROL_DIR));
+        let parent = info::open_dir(self.root, parent)?;
+        rustix::fs::mkdirat(&parent, name, 0o755.into()).map_err(fail)?;
+        Tree::new(self.root).open_dir(CONTROL_DIR.as_bytes()).map_err(fail)
+    }
+
+    /// Runs the script that is in the control directory, and empties it.
+    fn run_preinst(&self, identity: &Identity, runner: &mut dyn RunInRoot) -> Result<(), Error> {
         let env = [
             ("DPKG_MAINTSCRIPT_PACKAGE", identity.name.as_str()),
             ("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1"),
@@ -183,6 +227,8 @@ impl<'a> Programs<'a> {
             ("DPKG_ROOT", ""),
             ("DPKG_RUNNING_VERSION", &self.dpkg_version),
         ];
+        let forced = self.forced.as_deref().map(|forced| ("DPKG_FORCE", forced));
+        let env: Vec<_> = env.into_iter().chain(forced).collect();
         let program = format!("/{CONTROL_DIR}/preinst");
         self.run(&[&program, "install"], &env, runner).map_err(|error| {
             let who = |command: String| format!("{command}” of the package “{}", identity.name);
@@ -192,10 +238,9 @@ impl<'a> Programs<'a> {
                 other => other,
             }
         })?;
-        for script in summary.scripts.iter().map(String::as_str).chain(["control"]) {
-            rustix::fs::unlinkat(&directory, script, flags).map_err(fail)?;
-        }
-        rustix::fs::unlinkat(&parent, name, rustix::fs::AtFlags::REMOVEDIR).map_err(fail)
+        let (parent, name) = CONTROL_DIR.rsplit_once('/').unwrap_or(("", CONTROL_DIR));
+        remove_tree(&info::open_dir(self.root, parent)?, name)
+            .map_err(|error| Error::tree("empty", CONTROL_DIR, error))
     }
 
     /// A program, with further variables.

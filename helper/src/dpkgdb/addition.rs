@@ -7,6 +7,7 @@ use super::info::{Record, open_dir, read, write};
 use super::status::STATUS;
 use super::triggers::{self, Interest};
 use super::{Error, ExtendedState, Identity, Stanza, Summary, bucket_order};
+use crate::unpack::Control;
 
 const TRIGGERS: &str = "var/lib/dpkg/triggers";
 const APT: &str = "var/lib/apt";
@@ -67,16 +68,7 @@ impl<'a> Addition<'a> {
     /// As [`Addition::reveal`].
     pub(crate) fn announce(&self, at: usize) -> Result<(), Error> {
         let Some(summary) = self.summary(at) else { return Ok(()) };
-        let mut stanza = Stanza::default();
-        stanza.push("Package", summary.identity.name.as_str());
-        stanza.push("Status", *b"install reinstreq half-installed");
-        for name in ["Priority", "Section", "Maintainer", "Architecture", "Version", "Description"]
-        {
-            if let Some(value) = summary.stanza.get(name) {
-                stanza.push(name, value);
-            }
-        }
-        write_status(self.root, &[stanza])
+        write_half_installed(self.root, &summary.identity, &summary.stanza)
     }
 
     /// What dpkg records of interests and activations when it unpacks these packages.
@@ -119,6 +111,30 @@ impl<'a> Addition<'a> {
         }
         append(self.root, "Unincorp", text.as_bytes())
     }
+}
+
+/// Tells dpkg that it is about to unpack a package of which nothing is in the tree yet.
+///
+/// # Errors
+/// As [`Addition::reveal`].
+pub(crate) fn announce(root: BorrowedFd<'_>, control: &Control) -> Result<(), Error> {
+    write_half_installed(root, &control.identity, &control.stanza)
+}
+
+fn write_half_installed(
+    root: BorrowedFd<'_>,
+    identity: &Identity,
+    fields: &Stanza,
+) -> Result<(), Error> {
+    let mut stanza = Stanza::default();
+    stanza.push("Package", identity.name.as_str());
+    stanza.push("Status", *b"install reinstreq half-installed");
+    for name in ["Priority", "Section", "Maintainer", "Architecture", "Version", "Description"] {
+        if let Some(value) = fields.get(name) {
+            stanza.push(name, value);
+        }
+    }
+    write_status(root, &[stanza])
 }
 
 /// Adds paragraphs to the status, in the place of those of the same names.

@@ -62,8 +62,7 @@ impl<'a> Database<'a> {
     }
 
     /// The names in `info` of what is written of a package.
-    pub(crate) fn files_of(unpacked: &Unpacked) -> Vec<String> {
-        let control = &unpacked.control;
+    pub(crate) fn files_of(control: &Control) -> Vec<String> {
         let stem = info_name(&control.stanza, &control.identity);
         let control = kept(control).map(|file| file.name.as_str());
         control.chain(["md5sums", "list"]).map(|name| format!("{stem}.{name}")).collect()

@@ -21,7 +21,7 @@ mod status;
 mod triggers;
 pub mod version;
 
-pub(crate) use addition::{Addition, mark, settle};
+pub(crate) use addition::{Addition, announce, mark, settle};
 pub use extended::{ExtendedState, bucket_order, extended_states};
 pub(crate) use info::Record;
 pub use info::{Database, Summary};
@@ -31,6 +31,7 @@ pub(crate) use relation::{alternatives, replaces, satisfied};
 pub use stanza::{Identity, Stanza, StanzaError};
 pub use status::{Installed, State, installed};
 pub use triggers::Interest;
+pub(crate) use triggers::is_sound as triggers_are_sound;
 
 /// What went wrong with the database.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{Dir, Mode, OFlags};
 
 use super::info::{open_dir, read};
 use super::relation::{alternatives, satisfied};
@@ -11,7 +11,7 @@ use super::status::STATUS;
 use super::{Error, Identity, Interest, Stanza};
 use crate::bootstrap;
 use crate::unpack::path::split;
-use crate::unpack::{Tree, Unpacked, escaped};
+use crate::unpack::{Control, Tree, Unpacked, escaped};
 
 const DPKG: &str = "var/lib/dpkg";
 const CONFIG: &str = "etc/dpkg";
@@ -40,8 +40,12 @@ impl<E: Into<bootstrap::Error>> From<E> for Objection {
 pub(crate) struct Present {
     stanzas: Vec<(Identity, Stanza)>,
     names: HashSet<String>,
+    /// The lists of files, with their names.
+    lists: Vec<(String, Vec<u8>)>,
     /// Absolute paths that belong to a package, were its conffiles or are diverted.
     taken: HashSet<Vec<u8>>,
+    /// What its dpkg is told to do by force, without `force-`.
+    forced: Vec<String>,
     /// Absolute paths that have an owner or mode of their own.
     overridden: HashSet<Vec<u8>>,
     /// The names of files in `info`, up to their last point.
@@ -64,7 +68,32 @@ impl Present {
     /// dpkg did not finish its last work, is configured to leave out files, or its database
     /// cannot be read.
     pub(crate) fn read(root: BorrowedFd<'_>) -> Result<Self, Objection> {
-        check_configuration(root)?;
+        Self::read_if(root, |_, _| false)
+    }
+
+    /// The same while packages are being brought in: they need not be configured, and that of
+    /// `coming` has got as far as its `preinst`.
+    ///
+    /// # Errors
+    /// Those of [`Present::read`].
+    pub(crate) fn read_amid(
+        root: BorrowedFd<'_>,
+        coming: Option<&Identity>,
+    ) -> Result<Self, Objection> {
+        Self::read_if(root, |name, state| match state {
+            "unpacked" | "triggers-awaited" | "triggers-pending" => true,
+            "half-installed" => coming.is_some_and(|one| one.name == name),
+            _ => false,
+        })
+    }
+
+    /// The same where packages may also be in states that `accepts` names, given the name of a
+    /// package and the last word of its status.
+    fn read_if(
+        root: BorrowedFd<'_>,
+        accepts: impl Fn(&str, &str) -> bool,
+    ) -> Result<Self, Objection> {
+        let forced = read_configuration(root)?;
         if !names(root, &format!("{DPKG}/updates"))?.is_empty() {
             return stands("dpkg was interrupted in this root");
         }
@@ -73,7 +102,9 @@ impl Present {
         let mut found = Self {
             stanzas: Vec::new(),
             names: HashSet::new(),
+            lists: Vec::new(),
             taken: HashSet::new(),
+            forced,
             overridden: HashSet::new(),
             stems: HashSet::new(),
             interests: Vec::new(),
@@ -94,6 +125,11 @@ impl Present {
                 "install ok installed" | "hold ok installed" => {}
                 status if status.ends_with(" not-installed") => continue,
                 status if status.ends_with(" config-files") => continue,
+                status if accepts(name, status.rsplit(' ').next().unwrap_or_default()) => {
+                    if status.ends_with(" half-installed") {
+                        continue;
+                    }
+                }
                 _ => return stands(format!("{name} is not completely installed")),
             }
             let identity = Identity::of(&stanza).map_err(|error| damaged(error.to_string()))?;
@@ -123,6 +159,8 @@ impl Present {
                 let path = format!("{folder}/{}", String::from_utf8_lossy(&name));
                 let paths = read(root, &path)?;
                 self.taken.extend(paths.split(|&b| b == b'\n').map(<[u8]>::to_vec));
+                let package = String::from_utf8_lossy(&name[..end]).into_owned();
+                self.lists.push((package, paths));
             }
             self.stems.insert(name[..end].to_vec());
         }
@@ -134,18 +172,22 @@ impl Present {
         self.interests.clone()
     }
 
+    /// What dpkg is told to do by force, without `force-`.
+    pub(crate) fn forced(&self) -> &[String] {
+        &self.forced
+    }
+
     /// The version of a package that is installed.
     pub(crate) fn version(&self, name: &str) -> Option<&str> {
         let mut all = self.stanzas.iter();
         all.find(|(one, _)| one.name == name).map(|(identity, _)| identity.version.as_str())
     }
 
-    /// Whether what was unpacked is as dpkg would have unpacked it.
+    /// Whether a package is new to dpkg and apt.
     ///
     /// # Errors
     /// Why it may not be.
-    pub(crate) fn admit(&self, tree: &Tree<'_>, unpacked: &Unpacked) -> Result<(), Objection> {
-        let identity = &unpacked.control.identity;
+    pub(crate) fn admit_name(&self, identity: &Identity) -> Result<(), Objection> {
         let name = &identity.name;
         if self.names.contains(name) {
             return stands(format!("dpkg knows {name} already"));
@@ -157,6 +199,15 @@ impl Present {
         if [name, &with_architecture].iter().any(|stem| self.stems.contains(stem.as_bytes())) {
             return stands(format!("dpkg has files of {name}"));
         }
+        Ok(())
+    }
+
+    /// Whether what was unpacked is as dpkg would have unpacked it.
+    ///
+    /// # Errors
+    /// Why it may not be.
+    pub(crate) fn admit(&self, tree: &Tree<'_>, unpacked: &Unpacked) -> Result<(), Objection> {
+        let name = &unpacked.control.identity.name;
         if unpacked.foreign_owner {
             return stands(format!("{name} names owners who may have another number here"));
         }
@@ -165,7 +216,19 @@ impl Present {
         }
         let directories: HashSet<&[u8]> =
             unpacked.directories.iter().map(|one| one.path.as_slice()).collect();
+        let mut before: HashSet<&[u8]> = HashSet::new();
+        for path in &unpacked.files {
+            // dpkg makes no directory that the package does not name first.
+            let (parent, _) = split(path);
+            if !parent.is_empty() && !before.contains(parent) {
+                return stands(format!("{name} has no entry for {}", escaped(parent)));
+            }
+            before.insert(path);
+        }
         let conffiles = unpacked.conffiles.iter().map(|one| &one.path);
+        if let Some(path) = conffiles.clone().find(|path| !before.contains(path.as_slice())) {
+            return stands(format!("{name} does not have its conffile {}", escaped(path)));
+        }
         for path in unpacked.files.iter().chain(conffiles.clone()) {
             // A path begins with a slash, or the unpacking would have failed.
             let bare = path.get(1..).unwrap_or_default();
@@ -175,7 +238,7 @@ impl Present {
             }
         }
         for path in conffiles {
-            if is_there(tree, path.get(1..).unwrap_or_default()) {
+            if tree.has(path.get(1..).unwrap_or_default()) {
                 return stands(format!("{} of {name} is there already", escaped(path)));
             }
         }
@@ -200,13 +263,52 @@ impl Present {
         known.into_iter().all(|(ids, owners)| owners.iter().all(|(_, name)| ids.contains_key(name)))
     }
 
+    /// Whether nothing disappears: dpkg drops a package that has no path left which one that comes
+    /// later does not have, too, unless it is needed.
+    ///
+    /// # Errors
+    /// What may disappear.
+    pub(crate) fn spare(&self, new: &[Unpacked]) -> Result<(), Objection> {
+        // From the end: files come after their directories.
+        fn is_within<'p>(
+            mut paths: impl DoubleEndedIterator<Item = &'p [u8]>,
+            files: &HashSet<&[u8]>,
+        ) -> bool {
+            let is_root = |path: &&[u8]| path.is_empty() || *path == b"/.";
+            let Some(last) = paths.rfind(|path| !is_root(path)) else { return false };
+            files.contains(last) && paths.all(|path| is_root(&path) || files.contains(path))
+        }
+        for one in new {
+            let files: HashSet<&[u8]> = one.files.iter().map(Vec::as_slice).collect();
+            let there = self.lists.iter();
+            let there = there
+                .filter(|(_, list)| is_within(list.split(|&byte| byte == b'\n'), &files))
+                .map(|(name, _)| name.split_once(':').map_or(name.as_str(), |(name, _)| name));
+            let others = new.iter().filter(|other| !std::ptr::eq(*other, one));
+            let others = others
+                .filter(|other| is_within(other.files.iter().map(Vec::as_slice), &files))
+                .map(|other| other.control.identity.name.as_str());
+            let needs = |name: &str| {
+                ["Depends", "Pre-Depends"].into_iter().any(|field| {
+                    let text = one.control.stanza.text(field).unwrap_or_default();
+                    alternatives(text).any(|all| matches!(&all[..], [one] if one.name == name))
+                })
+            };
+            if let Some(gone) = there.chain(others).find(|name| !needs(name)) {
+                let name = &one.control.identity.name;
+                return stands(format!("{name} has every path that {gone} has"));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether all these may be there together, and with what the root has.
     ///
     /// # Errors
     /// The first two that may not.
-    pub(crate) fn reconcile(&self, new: &[Unpacked]) -> Result<(), Objection> {
+    pub(crate) fn reconcile(&self, new: &[&Control]) -> Result<(), Objection> {
         let all = || {
-            let come = new.iter().map(|one| (&one.control.identity, &one.control.stanza));
+            let come = new.iter().map(|one| (&one.identity, &one.stanza));
             self.stanzas.iter().map(|(identity, stanza)| (identity, stanza)).chain(come)
         };
         let first_new = self.stanzas.len();
@@ -234,14 +336,9 @@ impl Present {
     }
 }
 
-fn is_there(tree: &Tree<'_>, path: &[u8]) -> bool {
-    let (parent, name) = split(path);
-    tree.open_dir(parent)
-        .is_ok_and(|parent| rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
-}
-
-/// Options in dpkg's configuration may leave files out or run programs.
-fn check_configuration(root: BorrowedFd<'_>) -> Result<(), Objection> {
+/// Options in dpkg's configuration may leave files out or run programs. What the others force.
+fn read_configuration(root: BorrowedFd<'_>) -> Result<Vec<String>, Objection> {
+    let mut forced = Vec::new();
     let mut files = vec![format!("{CONFIG}/dpkg.cfg"), "root/.dpkg.cfg".to_owned()];
     for name in names(root, &format!("{CONFIG}/dpkg.cfg.d"))? {
         files.push(format!("{CONFIG}/dpkg.cfg.d/{}", String::from_utf8_lossy(&name)));
@@ -253,9 +350,10 @@ fn check_configuration(root: BorrowedFd<'_>) -> Result<(), Objection> {
             if !word.is_empty() && !word.starts_with('#') && !HARMLESS.contains(&word) {
                 return stands(format!("/{file} says {}", escaped(line.as_bytes())));
             }
+            forced.extend(word.strip_prefix("force-").map(str::to_owned));
         }
     }
-    Ok(())
+    Ok(forced)
 }
 
 /// The number in the third field of each line, by the name in its first (`passwd(5)`, `group(5)`).

@@ -37,6 +37,25 @@ impl Interest {
     }
 }
 
+/// Whether dpkg takes a control file: it refuses a package for a line that it does not know.
+pub(crate) fn is_sound(text: &[u8]) -> bool {
+    let is_line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [directive, name] = words[..] else { return words.is_empty() };
+        let (verb, how) = directive.split_once('-').unwrap_or((directive, "await"));
+        let is_path = name.starts_with('/') && !name.contains("//") && !name.ends_with('/');
+        let is_name = !name.contains('/') && !name.starts_with('.');
+        ["interest", "activate"].contains(&verb)
+            && ["await", "noawait"].contains(&how)
+            && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+            && (is_path || is_name)
+    };
+    let is_ended = text.is_empty() || text.ends_with(b"\n");
+    is_ended
+        && std::str::from_utf8(text)
+            .is_ok_and(|text| text.lines().all(|line| line.starts_with('#') || is_line(line)))
+}
+
 /// The names that the `activate` lines of a control file activate, and whether the package waits
 /// for whoever is interested.
 pub(crate) fn activations(text: &[u8]) -> Vec<(String, bool)> {
@@ -80,6 +99,19 @@ pub(crate) fn files(interests: &[(Interest, String)]) -> BTreeMap<String, String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_dpkg_would_refuse_is_told_apart() {
+        for good in ["", "\n# x y z\ninterest a\n activate-noawait  /b/c \n", "activate-await x\n"]
+        {
+            assert!(is_sound(good.as_bytes()), "{good:?}");
+        }
+        for bad in ["interest a", "intrest a\n", "interest\n", "interest a b\n", "activate ../x\n"]
+        {
+            assert!(!is_sound(bad.as_bytes()), "{bad:?}");
+        }
+        assert!(!is_sound(b"interest \xff\n") && !is_sound(b"interest-later x\n"));
+    }
 
     #[test]
     fn interests_become_files() {

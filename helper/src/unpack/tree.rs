@@ -126,6 +126,14 @@ impl<'a> Tree<'a> {
         self.open_dir_at(self.root, path)
     }
 
+    /// Whether there is anything at `path` (clean, not empty).
+    pub(crate) fn has(&self, path: &[u8]) -> bool {
+        let (parent, name) = split(path);
+        self.open_dir(parent).is_ok_and(|parent| {
+            rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        })
+    }
+
     fn open_dir_at(&self, root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let name: &[u8] = if path.is_empty() { b"." } else { path };

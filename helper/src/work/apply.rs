@@ -2,22 +2,25 @@
 
 use super::bootstrap::{Runner, explained, read_plan, receive, write_records};
 use super::{Surroundings, Work};
-use crate::apply::{self, Outcome, Plan, Step, Unconfigured, unpack};
+use crate::apply::{self, Installation, Outcome, Plan, Step};
 use crate::bootstrap::Error;
 use crate::dpkgdb::{ExtendedState, Identity};
 use crate::protocol::{
     ApplyPlan, ApplyStep, Doing, Failure, FailureKind, Reply, TakePlan, decode, encode,
 };
-use crate::unpack::{Arrival, Progress, Unpacked};
+use crate::sys::process;
+use crate::unpack::{Progress, Unpacked};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{PipeReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
 
+/// So many files the job wants to have open at once, if its limit allows.
+const OPEN_FILES: u64 = 1 << 16;
 /// What is left to do of packages is at most this long, in bytes.
 const LONGEST_LEFT: u64 = 512 << 20;
 
@@ -26,10 +29,22 @@ pub(super) fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<Repl
         return Err(Failure::request("packages need a plan and a log"));
     };
     let plan = plan_of(read_plan(plan)?);
-    let unpacked = unpacking(work, |arrivals, cancel, progress| {
-        unpack(work.root.as_fd(), &plan, arrivals, cancel, progress)
-    })?;
-    configure(work, unpacked, log)
+    // Each waiting package is an open file; what runs in the root gets limits of its own.
+    process::suggest_limit(libc::RLIMIT_NOFILE, OPEN_FILES)
+        .doing(|| "cannot limit files".into())?;
+    let mut runner = runner(work, log);
+    let mut installation = match begin(work, &plan)? {
+        Outcome::Done(installation) => installation,
+        Outcome::Declined(why) => return Ok(Reply::Declined(why)),
+    };
+    while installation.advance(&mut runner).map_err(failure)? {
+        if let Outcome::Declined(why) = unpack(work, &mut installation)? {
+            return Ok(Reply::Declined(why));
+        }
+        installation.configure(&mut runner).map_err(failure)?;
+    }
+    installation.finish(&mut runner).map_err(failure)?;
+    Ok(Reply::Done)
 }
 
 /// Unpacks packages and writes what is left to do for [`install`].
@@ -41,13 +56,21 @@ pub(super) fn lay(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<Repl
     };
     let plan: TakePlan = read_plan(plan)?;
     let threads = plan.threads.max(1) as usize;
-    let laid = unpacking(work, |arrivals, cancel, progress| {
-        apply::lay(work.root.as_fd(), threads, arrivals, cancel, progress)
-    })?;
-    let (unpacked, taken) = match laid {
+    let (sender, arrivals) = channel();
+    let cancel = AtomicBool::new(false);
+    let hear = |enough: &PipeReader| {
+        receive(work.replies, enough, sender)
+            .and_then(|()| listen(work.replies, enough))
+            .inspect_err(|_| cancel.store(true, Ordering::Relaxed))
+    };
+    let mut progress = teller(work);
+    let lay = || apply::lay(work.root.as_fd(), threads, &arrivals, &cancel, &mut progress);
+    let (laid, heard) = hearing(hear, lay)?;
+    let (unpacked, taken) = match laid.map_err(failure)? {
         Outcome::Done(laid) => laid,
         Outcome::Declined(why) => return Ok(Reply::Declined(why)),
     };
+    heard?;
     let hashes: HashMap<Identity, String> = packages_of(&plan).into_iter().collect();
     leave(left, &unpacked)?;
     write_records(records, &taken, |one| hashes.get(one).cloned())?;
@@ -70,23 +93,20 @@ pub(super) fn install(work: &Work<'_>, descriptors: Vec<OwnedFd>) -> Result<Repl
             unpacked.extend(decode::<Vec<Unpacked>>(&encoded)?);
         }
     }
-    let done = apply::install(work.root.as_fd(), &plan, unpacked).map_err(failure)?;
-    configure(work, done, log)
-}
-
-fn configure(
-    work: &Work<'_>,
-    unpacked: Outcome<Unconfigured<'_>>,
-    log: OwnedFd,
-) -> Result<Reply, Failure> {
-    let unconfigured = match unpacked {
-        Outcome::Done(unconfigured) => unconfigured,
+    let adopted = Installation::adopt(work.root.as_fd(), &plan, unpacked).map_err(failure)?;
+    let mut installation = match adopted {
+        Outcome::Done(installation) => installation,
         Outcome::Declined(why) => return Ok(Reply::Declined(why)),
     };
-    let around: &Surroundings<'_> = work.around;
-    let mut runner = Runner { around, log, caller: Some(work.replies) };
-    unconfigured.configure(&mut runner).map_err(failure)?;
+    let mut runner = runner(work, log);
+    installation.configure(&mut runner).map_err(failure)?;
+    installation.finish(&mut runner).map_err(failure)?;
     Ok(Reply::Done)
+}
+
+fn runner<'a>(work: &'a Work<'_>, log: OwnedFd) -> Runner<'a> {
+    let around: &Surroundings<'_> = work.around;
+    Runner { around, log, caller: Some(work.replies) }
 }
 
 /// Writes what is left to do of packages that are in a tree.
@@ -109,42 +129,54 @@ pub(crate) fn packages_of(plan: &TakePlan) -> Vec<(Identity, String)> {
     packages.collect()
 }
 
-/// Lets `unpack` have the packages that come, and stop when the host wants it no more.
-fn unpacking<T>(
-    work: &Work<'_>,
-    unpack: impl FnOnce(
-        &Receiver<Arrival>,
-        &AtomicBool,
-        &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Outcome<T>, Error>,
-) -> Result<Outcome<T>, Failure> {
+/// Receives all packages.
+fn begin<'a>(work: &'a Work<'_>, plan: &'a Plan) -> Result<Outcome<Installation<'a>>, Failure> {
     let (sender, arrivals) = channel();
+    let hear = |enough: &PipeReader| receive(work.replies, enough, sender);
+    let begin = || Installation::begin(work.root.as_fd(), plan, arrivals);
+    let (begun, heard) = hearing(hear, begin)?;
+    // That packages are missing if they did not all come is no news.
+    heard.and_then(|()| begun.map_err(failure))
+}
+
+/// Unpacks what comes next, as long as the host wants it.
+fn unpack(work: &Work<'_>, installation: &mut Installation<'_>) -> Result<Outcome<()>, Failure> {
     let cancel = AtomicBool::new(false);
-    let mut progress = |progress: Progress| {
+    let hear = |enough: &PipeReader| {
+        listen(work.replies, enough).inspect_err(|_| cancel.store(true, Ordering::Relaxed))
+    };
+    let mut progress = teller(work);
+    let (unpacked, heard) = hearing(hear, || installation.unpack(&cancel, &mut progress))?;
+    match unpacked.map_err(failure)? {
+        Outcome::Done(()) => heard.map(Outcome::Done),
+        declined => Ok(declined),
+    }
+}
+
+/// Tells the host what was unpacked.
+fn teller(work: &Work<'_>) -> impl FnMut(Progress) + Send {
+    |progress: Progress| {
         let Identity { name, version, architecture } = progress.package;
         let done = progress.done as u64;
         work.say(&Reply::Unpacked { name, version, architecture, done }, &[]);
-    };
-    let (enough, unpacking) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
-    // The thread that receives has ended before anything is forked.
+    }
+}
+
+/// Does `work` while a thread hears the host, until that ends or the pipe that it is given closes:
+/// a failure is told at once, and does not wait for the next package.
+fn hearing<T>(
+    hear: impl FnOnce(&PipeReader) -> Result<(), Failure> + Send,
+    work: impl FnOnce() -> T,
+) -> Result<(T, Result<(), Failure>), Failure> {
+    let (enough, working) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
+    // The thread has ended before anything is forked.
     std::thread::scope(|threads| {
-        let receiver = threads.spawn(|| {
-            receive(work.replies, &enough, sender)
-                .and_then(|_| listen(work.replies, &enough))
-                .inspect_err(|_| cancel.store(true, Ordering::Relaxed))
-        });
-        let unpacked = unpack(&arrivals, &cancel, &mut progress);
-        // A failure is told at once: the thread does not wait for the next package.
-        drop(unpacking);
-        let received = receiver.join();
-        match unpacked {
-            Err(error) => Err(failure(error)),
-            Ok(Outcome::Declined(why)) => Ok(Outcome::Declined(why)),
-            Ok(done) => match received {
-                Ok(received) => received.map(|()| done),
-                Err(_) => Err(Failure::request("the thread that receives packages panicked")),
-            },
-        }
+        let thread = threads.spawn(|| hear(&enough));
+        let done = work();
+        drop(working);
+        let heard = thread.join();
+        let panicked = |_| Err(Failure::request("the thread that hears the host panicked"));
+        Ok((done, heard.unwrap_or_else(panicked)))
     })
 }
 
