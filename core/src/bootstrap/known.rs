@@ -88,7 +88,8 @@ impl Known {
                     return Err(Error::new(
                         ErrorKind::Store,
                         "packages of the store change while they are taken",
-                    ));
+                    )
+                    .with_hint("`debmock scrub layers` removes the layers that nobody uses"));
                 }
                 let changed: Vec<&str> = places
                     .iter()

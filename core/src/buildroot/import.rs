@@ -213,6 +213,7 @@ impl Buildroot {
             })?;
             keys.push(key.as_str().to_owned());
         }
+        self.keep_limits(scope);
         if keys.is_empty() { Err(none()) } else { Ok(keys) }
     }
 
@@ -235,6 +236,7 @@ impl Buildroot {
         make: impl FnOnce(Tree) -> Result<()>,
     ) -> Result<()> {
         let _lock = self.lock(scope)?;
+        self.finish(scope)?;
         let limit = self.config.lock_timeout;
         let layer = layer::provide(&self.zone, key, limit, scope, |home| {
             let place: Place = layer::below(home, "root");
@@ -242,6 +244,7 @@ impl Buildroot {
             make(Tree::Directory { place, writable: true })
         })?;
         self.stand_on(layer.key(), BaseOrigin::Import, scope)?;
+        self.keep_limits(scope);
         Ok(())
     }
 
