@@ -1,9 +1,11 @@
 //! Several state directories that share one cache, on the tiny distribution.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use debmock_tests::deb::Deb;
 use debmock_tests::or_skip;
 use debmock_tests::rig::{Rig, Said, said, tiny_archive};
 
@@ -14,7 +16,7 @@ fn elsewhere(rig: &Rig, state: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn beside(rig: &Rig) -> std::path::PathBuf {
+fn beside(rig: &Rig) -> PathBuf {
     rig.area.state().with_file_name("other-state")
 }
 
@@ -55,13 +57,20 @@ fn a_buildroot_whose_state_directory_is_gone_keeps_no_layer() {
 
 #[test]
 fn the_same_layer_is_made_once_for_all_state_directories() {
-    let rig = or_skip!(Rig::new(&or_skip!(tiny_archive())));
+    let slow = Deb::new("slow", "1", "all").script("postinst", "#!/bin/sh\nsleep 3\n").build();
+    let mut rig = or_skip!(Rig::new(&or_skip!(tiny_archive()).deb(slow)));
+    rig.set("[packages]\ninclude = [\"slow\"]\n");
     let folders = ["one", "two", "three"].map(|name| rig.area.state().with_file_name(name));
-    let start = |state: &std::path::PathBuf| {
+    let start = |state: &PathBuf| {
         let mut command = elsewhere(&rig, state, &["init"]);
         command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     };
-    let all: Vec<_> = folders.iter().map(start).collect();
+    let [first, others @ ..] = &folders;
+    let mut all = vec![start(first)];
+    while !is_making(&rig) && all[0].try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    all.extend(others.iter().map(start));
     let (mut made, mut waited) = (0, 0);
     for child in all {
         let output = child.wait_with_output().unwrap();
@@ -71,4 +80,13 @@ fn the_same_layer_is_made_once_for_all_state_directories() {
         waited += usize::from(text.contains("waiting") && text.contains("process "));
     }
     assert_eq!((made, waited), (1, 2));
+}
+
+/// Whether somebody is making a layer.
+fn is_making(rig: &Rig) -> bool {
+    let zones = fs::read_dir(rig.area.cache().join("layers/v1")).into_iter().flatten().flatten();
+    let mut layers = zones.flat_map(|zone| fs::read_dir(zone.path()).into_iter().flatten());
+    layers.any(|layer| {
+        layer.is_ok_and(|layer| layer.file_name().to_string_lossy().starts_with("making-"))
+    })
 }
