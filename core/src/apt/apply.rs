@@ -113,7 +113,10 @@ impl Apt<'_> {
                     package.name, package.version
                 ),
             )
-            .with_hint("this is a bug of debmock")),
+            .with_hint(
+                "the archive's file may hold another package than its index says: use another \
+                 mirror; otherwise this is a bug of debmock",
+            )),
         }
     }
 }

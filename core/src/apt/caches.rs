@@ -123,7 +123,7 @@ fn prune(all: &Path, most: usize) {
         .collect();
     caches.sort();
     for (_, path) in caches.iter().rev().skip(most) {
-        // A root that has it mounted keeps it until it is done.
+        // A root that has it mounted finds nothing there any more, and apt makes its own.
         let _ = fs::remove_dir_all(path);
     }
 }

@@ -25,6 +25,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 use tempfile::NamedTempFile;
 
 /// What the archives offered at one time, verified and on disk.
@@ -218,6 +219,8 @@ impl Lists {
 
     pub(super) fn keep_as(&self, file: NamedTempFile, name: Sha256) -> Result<PathBuf> {
         let path = self.object(name);
+        let time = UNIX_EPOCH + time_of(name);
+        file.as_file().set_modified(time).doing(|| self.writing())?;
         publish(file, &path)?;
         Ok(path)
     }
@@ -294,6 +297,14 @@ impl Lists {
     }
 }
 
+/// The time of an object since 1970: one of its own, in the years 2001 to 2017. apt believes its
+/// caches as long as an index has the same size and second, so that what was published twice within
+/// one would escape it, and what was fetched twice would be read twice.
+fn time_of(object: Sha256) -> Duration {
+    let [a, b, c, d, ..] = *object.as_bytes();
+    Duration::from_secs(1_000_000_000 + u64::from(u32::from_be_bytes([a, b, c, d])) % 500_000_000)
+}
+
 /// A file that is being written to the store; gone if it is dropped.
 pub(super) struct NewObject(Hashing<BufWriter<NamedTempFile>>);
 
@@ -333,14 +344,20 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
 
 /// A hard link, or a copy where the file system has none or the file too many.
 pub(crate) fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Err(error)
-            if error.kind() != io::ErrorKind::NotFound
-                && error.kind() != io::ErrorKind::AlreadyExists =>
-        {
-            fs::copy(from, to)?;
-            fs::set_permissions(to, Permissions::from_mode(0o644))
-        }
-        other => other,
+    loop {
+        let linked = fs::hard_link(from, to);
+        return match linked.as_ref().map_err(io::Error::kind) {
+            // It was replaced while the kernel looked: what it found had no name any more.
+            Err(io::ErrorKind::NotFound)
+                if from.exists() && to.parent().is_some_and(Path::exists) =>
+            {
+                continue;
+            }
+            Ok(()) | Err(io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => linked,
+            Err(_) => {
+                fs::copy(from, to)?;
+                fs::set_permissions(to, Permissions::from_mode(0o644))
+            }
+        };
     }
 }

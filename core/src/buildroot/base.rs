@@ -88,10 +88,13 @@ impl Buildroot {
     }
 
     /// Records what the buildroot stands on.
-    pub(super) fn record(&self, base: &Base) -> Result<()> {
+    pub(super) fn record(&self, base: &Base, scope: &Scope) -> Result<()> {
         let text =
             serde_json::to_vec_pretty(base).map_err(|error| unwritable(&self.name, error))?;
-        self.zone.write(self.place("base.json"), &text)
+        // At no time does it stand on a layer of which nobody was told.
+        self.tell_uses(Some(base), scope)?;
+        self.zone.write(self.place("base.json"), &text)?;
+        self.tell_uses(None, scope)
     }
 
     /// What the buildroot stands on; nothing if it has not been made.
@@ -107,10 +110,8 @@ impl Buildroot {
     /// Makes the buildroot if it does not exist, and anew if the config asks for another one and
     /// nothing is lost by that.
     pub(super) fn provide(&self, _lock: &Held, scope: &Scope) -> Result<Base> {
+        self.finish(scope)?;
         if let Some(base) = self.base()? {
-            self.finish_flattening(scope)?;
-            self.finish_freezing(scope)?;
-            self.finish_copy(scope)?;
             if base.storage == Storage::Copy && !self.is_there("tree")? {
                 // Whoever was to put another tree in its place was killed: nothing is left to lose.
                 return self.copy_again(&base, scope);
@@ -199,7 +200,7 @@ impl Buildroot {
         let asked = kept.map_or(Some(asked), |kept| kept.asked);
         let layer = layer.to_owned();
         let base = Base { layer, origin, storage, asked, above: Vec::new() };
-        self.record(&base)?;
+        self.record(&base, scope)?;
         Ok(base)
     }
 
@@ -209,10 +210,10 @@ impl Buildroot {
         // A copied tree before `session`, where the originals of what it borrows are kept: whoever
         // is killed in between leaves nothing that cannot be put back.
         let parts = [NEXT_UPPER, FLAT, NEXT_TREE, "upper", "work", "tree", "tree.new"];
-        for part in parts.into_iter().chain(["session", "boot"]) {
+        for part in parts.into_iter().chain(["session"]) {
             self.zone.discard(self.place(part), scope)?;
         }
-        Ok(())
+        self.drop_mark(scope)
     }
 }
 

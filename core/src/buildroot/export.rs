@@ -221,6 +221,7 @@ fn environment_epoch() -> Result<Option<u64>> {
                 ErrorKind::Usage,
                 format!("SOURCE_DATE_EPOCH is {text:?}, which is no number"),
             )
+            .with_hint("give the seconds since 1970, as `date +%s` prints them, or unset it")
         }),
     }
 }

@@ -47,7 +47,7 @@ impl Furnisher for Buildroot {
         self.drop_changes(scope)?;
         let mut furnished = base;
         furnished.above.insert(0, Lower::Layer(layer.key().to_owned()));
-        self.record(&furnished)?;
+        self.record(&furnished, scope)?;
         let memory = match session.is_in_memory() {
             true => self.config.build.in_memory.unwrap_or(0),
             false => 0,
@@ -80,6 +80,7 @@ impl Buildroot {
             ErrorKind::Buildroot,
             format!("the buildroot {} was removed while it was in use", self.name),
         )
+        .with_hint("run the command again: the buildroot is made anew")
     }
 
     /// The key of the layer that `plan` makes above the trees of `base`.

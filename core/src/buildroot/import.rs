@@ -223,6 +223,7 @@ impl Buildroot {
             })?;
             keys.push(key.as_str().to_owned());
         }
+        self.keep_limits(scope);
         if keys.is_empty() { Err(none()) } else { Ok(keys) }
     }
 
@@ -245,6 +246,7 @@ impl Buildroot {
         make: impl FnOnce(Tree) -> Result<()>,
     ) -> Result<()> {
         let _lock = self.lock(scope)?;
+        self.finish(scope)?;
         let limit = self.config.lock_timeout;
         let layer = layer::provide(&self.zone, key, limit, scope, |home| {
             let place: Place = layer::below(home, "root");
@@ -252,6 +254,7 @@ impl Buildroot {
             make(Tree::Directory { place, writable: true })
         })?;
         self.stand_on(layer.key(), BaseOrigin::Import, scope)?;
+        self.keep_limits(scope);
         Ok(())
     }
 

@@ -69,7 +69,7 @@ impl Buildroot {
 
     fn limit_layers(&self, most: u64, scope: &Scope) -> Result<()> {
         let (mut candidates, mut kept) = (Vec::new(), 0);
-        let used = self.layers_in_use()?;
+        let used = self.layers_in_use(scope)?;
         for key in self.zone.list(Place::layer("."))? {
             if !is_tree(&key) || key.starts_with(MAKING) {
                 continue;

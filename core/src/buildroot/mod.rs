@@ -23,6 +23,7 @@ mod session;
 mod snapshot;
 mod stdio;
 mod transfer;
+mod uses;
 
 pub use asked::{Asked, Content};
 pub use base::{Base, BaseOrigin, Lower, Storage};
@@ -40,7 +41,7 @@ use crate::config::{Config, IsolationMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host;
 use crate::operation::Scope;
-use crate::store::{Held, Places, Zone, ZoneOptions};
+use crate::store::{Held, Places, Zone, ZoneOptions, layer};
 use debmock_helper::protocol::{Bind, IdMap, Mode, Place, Program, SessionFile, Tree, bytes};
 use opened::{Entry, Opened};
 use std::os::unix::ffi::OsStrExt;
@@ -269,6 +270,7 @@ impl Buildroot {
         locks: Vec<Arc<Held>>,
         scope: &Scope,
     ) -> Result<Session> {
+        base.layers().for_each(|key| layer::note_use_now_and_then(&self.zone, key));
         let tree = match base.storage {
             Storage::Overlay => Tree::Overlay {
                 lower: self.stack(base),

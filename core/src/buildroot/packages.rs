@@ -13,7 +13,8 @@ use crate::error::{ErrorKind, Result};
 use crate::event::Log;
 use crate::operation::Scope;
 use crate::state::LogFile;
-use std::path::PathBuf;
+use rustix::fs::statvfs;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 impl Buildroot {
@@ -91,11 +92,9 @@ impl Buildroot {
             Some(_) => 0,
             None => self.config.build.in_memory.unwrap_or(0),
         };
-        if memory == 0 {
-            return self.rebuild_on(0, options, scope);
-        }
-        match self.rebuild_on(memory, options.clone(), scope) {
-            Err(error) if error.kind() == ErrorKind::NoSpace => {
+        let mut overflown = false;
+        match self.rebuild_on(memory, options.clone(), &mut overflown, scope) {
+            Err(_) if overflown => {
                 let megabytes = memory >> 20;
                 scope.warn(
                     format!(
@@ -104,17 +103,19 @@ impl Buildroot {
                     ),
                     Some("raise `build.in_memory`, or leave it out for such packages".into()),
                 );
-                self.rebuild_on(0, options, scope)
+                self.rebuild_on(0, options, &mut overflown, scope)
             }
             other => other,
         }
     }
 
-    /// Builds with that many bytes of memory for the changes of the root, or with 0 on the disk.
+    /// Builds with that many bytes of memory for the changes of the root, or with 0 on the disk;
+    /// `overflown` says whether they were too few.
     fn rebuild_on(
         &self,
         memory: u64,
         options: RebuildOptions,
+        overflown: &mut bool,
         scope: &Scope,
     ) -> Result<BuildResult> {
         let joined = self.current(scope)?;
@@ -153,10 +154,12 @@ impl Buildroot {
             CleanupAfter::Success => result.is_ok(),
             CleanupAfter::Never => false,
         };
-        let repeated = memory > 0 && matches!(&result, Err(e) if e.kind() == ErrorKind::NoSpace);
+        *overflown = built.is_in_memory()
+            && matches!(&result, Err(error) if error.kind() == ErrorKind::NoSpace)
+            && !self.is_disk_full();
         if built.is_in_memory()
             && !wanted
-            && !repeated
+            && !*overflown
             && let Err(error) = built.settle(scope)
         {
             let hint = "build again without `build.in_memory` for a root that stays";
@@ -177,6 +180,16 @@ impl Buildroot {
         }
         self.keep_limits(scope);
         result
+    }
+
+    /// Whether it is the disk that has no space left, of the store or of the current directory.
+    fn is_disk_full(&self) -> bool {
+        /// Bytes.
+        const NEXT_TO_NOTHING: u64 = 64 << 20;
+        let places = self.zone.places();
+        [&*places.cache, &*places.state, Path::new(".")].into_iter().any(|path| {
+            statvfs(path).is_ok_and(|disk| disk.f_bavail * disk.f_frsize < NEXT_TO_NOTHING)
+        })
     }
 
     /// Keeps the session of a build in memory, or gives the one that was kept.

@@ -50,13 +50,14 @@ impl Buildroot {
 
     /// What [`Buildroot::clean`] does, for those who hold the lock.
     pub(super) fn start_over(&self, lock: &Held, scope: &Scope) -> Result<()> {
+        self.finish(scope)?;
         match self.base()? {
             Some(base) if base.origin == BaseOrigin::Import => {
                 if base.storage == Storage::Copy {
                     self.stand_on(&base.layer, base.origin, scope)?;
                 } else {
-                    self.drop_changes(scope)?;
-                    self.record(&Base { above: Vec::new(), ..base })?;
+                    let base = Base { above: Vec::new(), ..base };
+                    self.stand_without_changes(Some(&base), scope)?;
                     self.remove_unused(&self.snapshots()?, scope)?;
                 }
             }
@@ -77,6 +78,7 @@ impl Buildroot {
         if wanted(Scrub::Chroot) {
             let _lock = self.lock(scope)?;
             self.zone.discard(Place::root(self.name.clone()), scope)?;
+            self.tell_uses(None, scope)?;
         }
         if wanted(Scrub::Layers) {
             self.scrub_layers(scope)?;
@@ -111,20 +113,20 @@ impl Buildroot {
         // certain who does.
         let key = layer.strip_prefix(MAKING).unwrap_or(layer);
         match self.zone.lock(&format!("{LAYER_LOCK}{key}"), true, Some(Duration::ZERO), scope) {
-            Ok(_lock) if self.layers_in_use()?.iter().any(|used| used == layer) => Ok(()),
+            Ok(_lock) if self.layers_in_use(scope)?.iter().any(|used| used == layer) => Ok(()),
             Ok(_lock) => self.zone.discard(Place::layer(layer), scope),
             Err(error) if error.kind() == ErrorKind::Locked => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// The layers that a buildroot or a snapshot stands on.
+    /// The layers that a buildroot or a snapshot stands on, also one of another state directory.
     ///
     /// # Errors
     /// [`ErrorKind::Buildroot`] if the record of one cannot be understood: what it stands on must
     /// not be taken for unused.
-    pub(super) fn layers_in_use(&self) -> Result<Vec<String>> {
-        let mut used = Vec::new();
+    pub(super) fn layers_in_use(&self, scope: &Scope) -> Result<Vec<String>> {
+        let mut used = self.layers_of_others(scope)?;
         for name in self.zone.list(Place::root("."))? {
             if !is_tree(&name) {
                 continue;

@@ -260,7 +260,8 @@ impl Session {
             Whose::Theirs(holder) => Err(Error::new(
                 ErrorKind::Busy,
                 format!("the session belongs to {holder}, which alone may change what it is"),
-            )),
+            )
+            .with_hint("wait until that session has ended")),
         }
     }
 
@@ -363,7 +364,8 @@ impl Session {
                         run.words(),
                         run.wall_limit.unwrap_or_default()
                     ),
-                ));
+                )
+                .with_hint("give it more time if it needs that"));
             }
             if run.silence_limit.is_some_and(|limit| heard.elapsed() > limit) {
                 scope.emit(crate::event::What::LimitHit { limit: "silence".into() });
@@ -374,7 +376,8 @@ impl Session {
                         run.words(),
                         run.silence_limit.unwrap_or_default()
                     ),
-                ));
+                )
+                .with_hint("give it more time if it works without words"));
             }
             let (printed, ended) = lines.poll(&process, Duration::from_millis(100))?;
             if printed {

@@ -7,7 +7,7 @@
 //! Snapshots belong to one buildroot and lie beside its changes; `clean` leaves them, `scrub`
 //! removes them with the buildroot.
 
-use super::base::unwritable;
+use super::base::{damaged, unwritable};
 use super::{Base, Buildroot, Lower, Storage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::seconds;
@@ -20,10 +20,17 @@ use std::time::SystemTime;
 
 /// Directory of the snapshots in that of the buildroot.
 pub(super) const SNAPSHOTS: &str = "snapshots";
+/// Record of all of them.
+const LIST: &str = "snapshots/list.json";
+/// What the buildroot is to stand on without changes; `null` for what the config says.
+const NEXT_BASE: &str = "base.next";
 /// A complete tree that is to take the place of a copied root's.
 pub(super) const NEXT_TREE: &str = "tree.next";
 /// At most this many trees lie above a base. The kernel takes 500, but each one costs.
 const DEEPEST: usize = 64;
+
+/// The record of all snapshots takes at most these bytes: it is one message.
+const LONGEST_LIST: usize = 120 * 1024;
 
 /// A snapshot of a buildroot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,7 +54,7 @@ impl Buildroot {
     /// # Errors
     /// [`ErrorKind::Buildroot`] if their record is damaged.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
-        let Some(text) = self.zone.read(self.place(&format!("{SNAPSHOTS}/list.json")))? else {
+        let Some(text) = self.zone.read(self.place(LIST))? else {
             return Ok(Vec::new());
         };
         serde_json::from_slice(&text).map_err(|error| {
@@ -81,22 +88,28 @@ impl Buildroot {
         self.refuse_unsynced(None)?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let id = format!("{:x}", now.as_nanos());
+        let freezes = base.storage == Storage::Overlay && !self.is_unchanged()?;
+        if freezes {
+            if base.above.len() >= DEEPEST {
+                return Err(Error::new(
+                    ErrorKind::Buildroot,
+                    format!("the buildroot {} stands on {DEEPEST} trees already", self.name),
+                )
+                .with_hint(way_down(&all)));
+            }
+            base.above.insert(0, Lower::Snapshot(id.clone()));
+        }
+        let (name, created, boot) = (name.to_owned(), seconds(now), boot_id());
+        all.push(Snapshot { name, created, base: base.clone(), id: id.clone(), boot });
+        let list = self.list_of(&all)?;
         let home = format!("{SNAPSHOTS}/{id}");
         self.zone.make_directory(self.place(&home))?;
         match base.storage {
-            Storage::Overlay if self.is_unchanged()? => {}
+            Storage::Overlay if !freezes => {}
             Storage::Overlay => {
-                if base.above.len() >= DEEPEST {
-                    return Err(Error::new(
-                        ErrorKind::Buildroot,
-                        format!("the buildroot {} stands on {DEEPEST} trees already", self.name),
-                    )
-                    .with_hint(way_down(&all)));
-                }
-                base.above.insert(0, Lower::Snapshot(id.clone()));
                 // First the record: whoever is killed in between leaves what `finish_freezing`
                 // brings to its end.
-                self.record(&base)?;
+                self.record(&base, scope)?;
                 self.freeze(&id, scope)?;
             }
             Storage::Copy => scope.stage("copy", format!("the root of {}", self.name), || {
@@ -105,9 +118,7 @@ impl Buildroot {
                 self.zone.rename(aside, self.place(&format!("{home}/tree")))
             })?,
         }
-        let (name, created, boot) = (name.to_owned(), seconds(now), boot_id());
-        all.push(Snapshot { name, created, base, id, boot });
-        self.write_snapshots(&all)
+        self.zone.write(self.place(LIST), &list)
     }
 
     /// Brings the root back to what it was when the snapshot was taken; what was changed since then
@@ -119,12 +130,11 @@ impl Buildroot {
     pub fn rollback(&self, name: &str, scope: &Scope) -> Result<()> {
         self.refuse_if_open("roll back")?;
         let _lock = self.lock(scope)?;
+        self.finish(scope)?;
         let all = self.snapshots()?;
         let wanted = self.find(&all, name)?;
         self.refuse_unsynced(Some(wanted))?;
-        self.finish_flattening(scope)?;
-        self.finish_freezing(scope)?;
-        self.finish_copy(scope)?;
+        self.refuse_gone(wanted)?;
         if wanted.base.storage == Storage::Copy {
             let tree = self.place(&format!("{SNAPSHOTS}/{}/tree", wanted.id));
             scope.stage("copy", format!("the snapshot {name}"), || {
@@ -134,10 +144,10 @@ impl Buildroot {
             self.zone.rename(self.place("tree.new"), self.place(NEXT_TREE))?;
             // From here on whoever is killed leaves what the next use brings to its end.
             self.finish_copy(scope)?;
+            self.record(&wanted.base, scope)?;
         } else {
-            self.drop_changes(scope)?;
+            self.stand_without_changes(Some(&wanted.base), scope)?;
         }
-        self.record(&wanted.base)?;
         self.remove_unused(&all, scope)
     }
 
@@ -148,10 +158,12 @@ impl Buildroot {
     pub fn remove_snapshot(&self, name: &str, scope: &Scope) -> Result<()> {
         self.refuse_if_open("remove a snapshot of")?;
         let _lock = self.lock(scope)?;
+        self.finish(scope)?;
         let mut all = self.snapshots()?;
         self.find(&all, name)?;
         all.retain(|one| one.name != name);
-        self.write_snapshots(&all)?;
+        self.zone.write(self.place(LIST), &self.list_of(&all)?)?;
+        self.tell_uses(None, scope)?;
         self.remove_unused(&all, scope)
     }
 
@@ -169,9 +181,15 @@ impl Buildroot {
         })
     }
 
-    fn write_snapshots(&self, all: &[Snapshot]) -> Result<()> {
-        let text = serde_json::to_vec_pretty(all).map_err(|error| unwritable(&self.name, error))?;
-        self.zone.write(self.place(&format!("{SNAPSHOTS}/list.json")), &text)
+    /// The record of all snapshots.
+    fn list_of(&self, all: &[Snapshot]) -> Result<Vec<u8>> {
+        let text = serde_json::to_vec(all).map_err(|error| unwritable(&self.name, error))?;
+        if text.len() > LONGEST_LIST {
+            let message = format!("the buildroot {} has too many snapshots", self.name);
+            return Err(Error::new(ErrorKind::Buildroot, message)
+                .with_hint("remove some of them with `debmock remove-snapshot`"));
+        }
+        Ok(text)
     }
 
     /// Moves the changes to where the record says that they are.
@@ -180,8 +198,41 @@ impl Buildroot {
         self.zone.discard(self.place("work"), scope)
     }
 
+    /// Brings to its end what killed processes began.
+    pub(super) fn finish(&self, scope: &Scope) -> Result<()> {
+        self.finish_dropping(scope)?;
+        self.finish_flattening(scope)?;
+        self.finish_freezing(scope)?;
+        self.finish_copy(scope)
+    }
+
+    /// Drops the changes and stands on `base`, or on what the config says at the next use. Nothing
+    /// is lost until that is recorded; from then on whoever is killed leaves what the next use brings
+    /// to its end.
+    pub(super) fn stand_without_changes(&self, base: Option<&Base>, scope: &Scope) -> Result<()> {
+        let text = serde_json::to_vec(&base).map_err(|error| unwritable(&self.name, error))?;
+        self.zone.write(self.place(NEXT_BASE), &text)?;
+        self.finish_dropping(scope)
+    }
+
+    /// Ends what [`Buildroot::stand_without_changes`] began.
+    fn finish_dropping(&self, scope: &Scope) -> Result<()> {
+        let Some(text) = self.zone.read(self.place(NEXT_BASE))? else { return Ok(()) };
+        let base: Option<Base> =
+            serde_json::from_slice(&text).map_err(|error| damaged(&self.name, error))?;
+        self.drop_changes(scope)?;
+        match base {
+            Some(base) => self.record(&base, scope)?,
+            None => {
+                self.zone.discard(self.place("base.json"), scope)?;
+                self.tell_uses(None, scope)?;
+            }
+        }
+        self.zone.discard(self.place(NEXT_BASE), scope)
+    }
+
     /// Ends what a killed process began, if the record knows of a snapshot that is not there yet.
-    pub(super) fn finish_freezing(&self, scope: &Scope) -> Result<()> {
+    fn finish_freezing(&self, scope: &Scope) -> Result<()> {
         let Some(Base { above, .. }) = self.base()? else { return Ok(()) };
         let Some(Lower::Snapshot(id)) = above.first() else { return Ok(()) };
         let home = self.zone.list(self.place(&format!("{SNAPSHOTS}/{id}")))?;
@@ -193,14 +244,15 @@ impl Buildroot {
 
     /// Puts a complete tree in the place of the one that is there, if a copied root is to go on
     /// with another one.
-    pub(super) fn finish_copy(&self, scope: &Scope) -> Result<()> {
+    fn finish_copy(&self, scope: &Scope) -> Result<()> {
         if !self.is_there(NEXT_TREE)? {
             return Ok(());
         }
         self.keep_doubt()?;
-        for part in ["tree", "session", "boot"] {
+        for part in ["tree", "session"] {
             self.zone.discard(self.place(part), scope)?;
         }
+        self.drop_mark(scope)?;
         self.zone.rename(self.place(NEXT_TREE), self.place("tree"))
     }
 
@@ -259,6 +311,33 @@ impl Buildroot {
             .try_for_each(|one| self.zone.write(self.doubt_of(one), boot.as_bytes()))
     }
 
+    /// Takes the mark away that the buildroot was written in this boot, unless snapshots were, too: it
+    /// is theirs then, until everything is on the disk.
+    pub(super) fn drop_mark(&self, scope: &Scope) -> Result<()> {
+        let boot = boot_id();
+        if self.doubt()?.is_none() && self.snapshots()?.iter().any(|one| one.boot == boot) {
+            return Ok(());
+        }
+        self.zone.discard(self.place("boot"), scope)
+    }
+
+    /// Refuses a snapshot that stands on a layer which somebody has removed.
+    fn refuse_gone(&self, wanted: &Snapshot) -> Result<()> {
+        for layer in wanted.layers() {
+            if self.zone.read(Place::layer(format!("{layer}/layer.json")))?.is_none() {
+                let message = format!(
+                    "the layer {layer} of the snapshot {} is gone from the store",
+                    wanted.name
+                );
+                return Err(Error::new(ErrorKind::Buildroot, message).with_hint(format!(
+                    "remove it with `debmock remove-snapshot {}`",
+                    wanted.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what no snapshot and not the root stands on.
     pub(super) fn remove_unused(&self, all: &[Snapshot], scope: &Scope) -> Result<()> {
         let current = self.base()?;
@@ -281,10 +360,10 @@ impl Buildroot {
         // Snapshots may have what is not in the record any more.
         let all = self.snapshots()?;
         if all.is_empty() {
-            return self.zone.discard(Place::root(self.name.clone()), scope);
+            self.zone.discard(Place::root(self.name.clone()), scope)?;
+            return self.tell_uses(None, scope);
         }
-        self.drop_changes(scope)?;
-        self.zone.discard(self.place("base.json"), scope)?;
+        self.stand_without_changes(None, scope)?;
         self.remove_unused(&all, scope)
     }
 }

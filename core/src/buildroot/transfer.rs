@@ -54,7 +54,8 @@ impl Session {
             return Err(Error::new(
                 ErrorKind::Usage,
                 format!("{} is neither a file nor a directory", host.display()),
-            ));
+            )
+            .with_hint("files and directories can be copied in"));
         }
         let tree = File::open(host).doing(doing)?;
         self.make_directory(&target, 0o755, (0, 0))?;

@@ -80,7 +80,8 @@ impl Known {
         }
         if self.places().len() == before {
             let what = "packages of the store change while they are taken";
-            return Err(Error::new(ErrorKind::Store, what));
+            return Err(Error::new(ErrorKind::Store, what)
+                .with_hint("`debmock scrub layers` removes the layers that nobody uses"));
         }
         let changed: Vec<&str> = places
             .iter()

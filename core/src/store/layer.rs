@@ -66,6 +66,15 @@ fn note_use(zone: &Zone, key: &str) {
     let _ = zone.write(Place::layer(format!("{key}/used")), now.as_secs().to_string().as_bytes());
 }
 
+/// Notes that the layer is used, unless that was noted within the last hour.
+pub(crate) fn note_use_now_and_then(zone: &Zone, key: &str) {
+    const HOUR: u64 = 3600;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if last_use(zone, key).is_ok_and(|used| used + HOUR < now.as_secs()) {
+        note_use(zone, key);
+    }
+}
+
 /// When the layer was used last, in seconds since 1970.
 pub(crate) fn last_use(zone: &Zone, key: &str) -> Result<u64> {
     let noted = zone.read(Place::layer(format!("{key}/used")))?.unwrap_or_default();

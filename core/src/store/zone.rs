@@ -51,6 +51,7 @@ pub struct Zone {
     helper: Helper,
     places: Places,
     mode: Mode,
+    name: String,
 }
 
 /// Names that come in several messages, as many as they may be.
@@ -131,7 +132,12 @@ impl Zone {
             .request(&Request::Enter(enter), &[])
             .and_then(|channel| channel.done())
             .map_err(|error| unfit(error.into()))?;
-        Ok(Zone { helper, places: places.clone(), mode: options.mode })
+        Ok(Zone { helper, places: places.clone(), mode: options.mode, name })
+    }
+
+    /// The directory of its buildroots.
+    pub(crate) fn roots(&self) -> PathBuf {
+        self.places.state.join("roots/v1").join(&self.name)
     }
 
     /// Where the store lies.
@@ -332,12 +338,13 @@ impl Zone {
         /// How often.
         const NOW_AND_THEN: Duration = Duration::from_millis(400);
         let holder = format!("process {} ({})", std::process::id(), program_name());
-        let request = Lock {
-            place: Place::root(format!("{LOCKS}/{name}")),
-            exclusive,
-            now: limit.is_some_and(|limit| limit.is_zero()),
-            holder,
+        // Whoever has the same layers has the same locks of them.
+        let place = match name.starts_with(LAYER_LOCK) {
+            true => Place::layer(format!("{LOCKS}/{name}")),
+            false => Place::root(format!("{LOCKS}/{name}")),
         };
+        let request =
+            Lock { place, exclusive, now: limit.is_some_and(|limit| limit.is_zero()), holder };
         let channel = self.helper.request(&Request::Lock(request), &[])?;
         let started = Instant::now();
         let mut asked = started;

@@ -18,6 +18,9 @@ use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+/// How long a program may take to say that it is a helper.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Which program plays the helper.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -116,6 +119,14 @@ impl Helper {
         let hello = [MAGIC.as_slice(), BUILD_ID.as_bytes()].concat();
         // A program that is no helper may already be gone; what it left is in its words.
         let _ = socket::send(helper.socket()?, &hello, &[]);
+        if !helper.answers_within(PATIENCE)? {
+            if let Ok(mut child) = helper.child.lock() {
+                let _ = child.kill();
+            }
+            let seconds = PATIENCE.as_secs();
+            let message = format!("it says nothing for {seconds} seconds");
+            return Err(ClientError::Protocol(message));
+        }
         let Some((answer, _)) = socket::receive(helper.socket()?)? else {
             return Err(ClientError::Gone(helper.last_words()));
         };
@@ -126,6 +137,24 @@ impl Helper {
                 theirs: String::from_utf8_lossy(&id[..id.len().min(100)]).into_owned(),
             }),
             None => Err(ClientError::Protocol("its first message is no greeting".into())),
+        }
+    }
+
+    /// Whether there is something to read from it by then.
+    fn answers_within(&self, patience: Duration) -> Result<bool, ClientError> {
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = rustix::event::Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            };
+            let socket = self.socket()?;
+            match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&left)) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 /// Name of the directory, in each writable area, where removed trees wait for their deletion.
 pub const TRASH: &str = "trash";
-/// Name of the directory of locks in the area of buildroots.
+/// Name of the directory of locks, in each of the areas that have some.
 pub const LOCKS: &str = "locks";
 /// How names of what a probe makes in the trash begin.
 const PROBE: &str = "probe.";
@@ -259,7 +259,7 @@ fn unfinished_layers(entered: &Entered) {
     let top = Place::layer(".");
     for name in files::list(entered, &top).unwrap_or_default() {
         let Some(key) = name.strip_prefix(MAKING) else { continue };
-        let lock = Place::root(format!("{LOCKS}/layer.{key}"));
+        let lock = Place::layer(format!("{LOCKS}/layer.{key}"));
         let Ok((locks, lock)) = files::parent(entered, &lock) else { continue };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Ok(file) = openat(&locks, lock, flags, Mode::from(0o644)) else { continue };

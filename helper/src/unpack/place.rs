@@ -457,8 +457,11 @@ impl<'t, 'a> Placer<'t, 'a> {
         let (parent, name) = split(path);
         let parent = self.walker.directory(parent)?;
         self.walker.forget();
-        crate::store::remove_tree(&parent.fd, name)
-            .map_err(|error| Problem::io("remove what a layer hides", error))
+        match crate::store::remove_tree(&parent.fd, name) {
+            // A directory on which the session has mounted something. It is empty by now.
+            Ok(()) | Err(Errno::BUSY) => Ok(()),
+            Err(error) => Err(Problem::io("remove what a layer hides", error)),
+        }
     }
 
     /// The names in the directory at `path`; none if there is none.
