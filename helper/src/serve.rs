@@ -65,6 +65,8 @@ pub fn run() -> i32 {
         number: 0,
         tidy_at: None,
         tidier: None,
+        rest_at: None,
+        replaced: Vec::new(),
     };
     helper.serve();
     helper.end();
@@ -146,7 +148,19 @@ struct Helper {
     /// When to look for what killed processes left; once in a helper's life.
     tidy_at: Option<Instant>,
     tidier: Option<Child>,
+    /// When to do what nobody shall wait for, unless another request comes before.
+    rest_at: Option<Instant>,
+    /// Files that others have replaced. They are deleted when they are closed, which waits for the
+    /// disk where it is told at once that blocks are free (ext4 without a journal, mounted with
+    /// `discard`), behind everything that is being written.
+    replaced: Vec<OwnedFd>,
 }
+
+/// How long no request has come when the trash is emptied: those of one command come together, and
+/// a process that empties it takes processor time from it.
+const PAUSE: Duration = Duration::from_millis(20);
+/// As many replaced files are kept open.
+const REPLACED: usize = 64;
 
 /// A helper that lives longer than this looks for what killed processes left. Short commands
 /// never pay for it.
@@ -168,7 +182,8 @@ impl Helper {
             if let Some(tidier) = &self.tidier {
                 set.push(PollFd::new(&tidier.pidfd, PollFlags::IN));
             }
-            let left = self.tidy_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let next = self.tidy_at.into_iter().chain(self.rest_at).min();
+            let left = next.map(|at| at.saturating_duration_since(Instant::now()));
             let left = left.map(|left| rustix::event::Timespec {
                 tv_sec: left.as_secs() as i64,
                 tv_nsec: i64::from(left.subsec_nanos()),
@@ -232,6 +247,11 @@ impl Helper {
                     Ok(Some((bytes, descriptors))) => self.request(&bytes, descriptors),
                     Ok(None) | Err(_) => return,
                 }
+                if self.rest_at.is_some() {
+                    self.rest_at = Some(Instant::now() + PAUSE);
+                }
+            } else if self.rest_at.is_some_and(|at| at <= Instant::now()) {
+                self.rest();
             }
         }
     }
@@ -265,9 +285,7 @@ impl Helper {
                 let entered = identity::enter(&enter)?;
                 let rest = if store::is_short(&entered) { Duration::ZERO } else { REST };
                 self.tidy_at = Some(Instant::now() + rest);
-                if store::has_trash(&entered) {
-                    sweep(&entered);
-                }
+                self.rest_at = Some(Instant::now());
                 self.entered = Some(entered);
                 Ok(true)
             }
@@ -283,9 +301,15 @@ impl Helper {
                     );
                 }
                 store::serve(entered, &StoreCall::Discard(place), |_| {})?;
-                if store::has_trash(entered) {
-                    sweep(entered);
+                self.rest_at = Some(Instant::now());
+                Ok(true)
+            }
+            Request::Store(StoreCall::Write(place, content)) => {
+                let replaced = store::write(self.entered()?, &place, &content)?;
+                if self.replaced.len() < REPLACED {
+                    self.replaced.extend(replaced);
                 }
+                self.rest_at = Some(Instant::now());
                 Ok(true)
             }
             Request::Store(call) => {
@@ -409,7 +433,19 @@ impl Helper {
         self.held.clear();
         self.sessions.clear();
         self.workers.clear();
+        self.replaced.clear();
         self.tidier = None;
+    }
+
+    /// Does what nobody shall wait for.
+    fn rest(&mut self) {
+        self.rest_at = None;
+        self.replaced.clear();
+        if let Some(entered) = &self.entered
+            && store::has_trash(entered)
+        {
+            sweep(entered);
+        }
     }
 
     /// Starts a process that cleans up behind killed ones. It is never waited for, but killed when
@@ -555,6 +591,9 @@ impl Helper {
         }
         for child in others {
             let _ = process::wait_for(child.pid);
+        }
+        if self.rest_at.is_some() {
+            self.rest();
         }
     }
 }

@@ -129,8 +129,7 @@ pub fn serve(
             });
         }
         StoreCall::Write(place, content) => {
-            let (parent, name) = files::parent(entered, place)?;
-            files::replace_at(&parent, name, content, 0o644)?;
+            write(entered, place, content)?;
         }
         StoreCall::Copy { from, to } => {
             let source = open_directory(entered, from)?;
@@ -145,6 +144,15 @@ pub fn serve(
         StoreCall::ProbeOverlay => probe_overlay(entered)?,
     }
     Ok(Reply::Done)
+}
+
+/// Replaces a small file in one step; the one that was there, which is deleted when it is closed.
+pub fn write(entered: &Entered, place: &Place, content: &[u8]) -> Result<Option<OwnedFd>, Failure> {
+    let (parent, name) = files::parent(entered, place)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let replaced = openat(&parent, name, flags, Mode::empty()).ok();
+    files::replace_at(&parent, name, content, 0o644)?;
+    Ok(replaced)
 }
 
 /// Moves `place` into the trash of its area; its new parent and name, or nothing if it is missing.
