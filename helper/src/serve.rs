@@ -15,7 +15,7 @@ use crate::sandbox::identity::{self, Entered};
 use crate::sandbox::memory::Memory;
 use crate::sandbox::mounts;
 use crate::sandbox::tree::{self, Mounted};
-use crate::store;
+use crate::store::{self, Replaced};
 use crate::sys::lock::{self, Sharing};
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 use crate::sys::process::{self, Child, Fork};
@@ -150,10 +150,8 @@ struct Helper {
     tidier: Option<Child>,
     /// When to do what nobody shall wait for, unless another request comes before.
     rest_at: Option<Instant>,
-    /// Files that others have replaced. They are deleted when they are closed, which waits for the
-    /// disk where it is told at once that blocks are free (ext4 without a journal, mounted with
-    /// `discard`), behind everything that is being written.
-    replaced: Vec<OwnedFd>,
+    /// What is left to do of small files that were replaced.
+    replaced: Vec<Replaced>,
 }
 
 /// How long no request has come when the trash is emptied: those of one command come together, and
@@ -440,11 +438,11 @@ impl Helper {
     /// Does what nobody shall wait for.
     fn rest(&mut self) {
         self.rest_at = None;
-        self.replaced.clear();
+        let replaced = std::mem::take(&mut self.replaced);
         if let Some(entered) = &self.entered
-            && store::has_trash(entered)
+            && (!replaced.is_empty() || store::has_trash(entered))
         {
-            sweep(entered);
+            sweep(entered, replaced);
         }
     }
 
@@ -600,15 +598,20 @@ impl Helper {
 
 /// Starts a process that empties the trash and ends by itself. It outlives the helper: what was
 /// removed is gone soon, and nobody waits for it. It has nothing of the caller's: no descriptor,
-/// no directory, no mount but that of the store, no terminal.
-fn sweep(entered: &Entered) {
+/// no directory, no mount but that of the store, no terminal. Before that it does what is left of
+/// `replaced`.
+fn sweep(entered: &Entered, replaced: Vec<Replaced>) {
     let child = match process::fork(0) {
         Ok(Fork::Parent(child)) => child,
         Ok(Fork::Child) => {
             // Its parent shall not be one that never waits for it.
             if let Ok(Fork::Child) = process::fork(0) {
-                detach(entered);
-                store::sweep(entered);
+                detach(entered, &replaced);
+                replaced.into_iter().for_each(Replaced::finish);
+                if store::has_trash(entered) {
+                    leave_mounts(entered);
+                    store::sweep(entered);
+                }
             }
             process::exit_now(0)
         }
@@ -618,23 +621,29 @@ fn sweep(entered: &Entered) {
     let _ = process::wait_for(child.pid);
 }
 
-/// Gives up, in a forked process, all but the areas of the store.
-fn detach(entered: &Entered) {
+/// Gives up, in a forked process, all descriptors but the areas of the store and `replaced`.
+fn detach(entered: &Entered, replaced: &[Replaced]) {
     let _ = rustix::process::setsid();
-    let areas: Vec<_> = entered.areas.iter().map(|(_, area)| area.as_raw_fd()).collect();
-    process::keep_descriptors(&areas);
+    let mut kept: Vec<_> = entered.areas.iter().map(|(_, area)| area.as_raw_fd()).collect();
+    kept.extend(replaced.iter().flat_map(Replaced::descriptors));
+    process::keep_descriptors(&kept);
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         for number in 0..3 {
             let _ = process::replace_descriptor(null.as_fd(), number);
         }
     }
+    let _ = rustix::process::chdir("/");
+    process::be_modest();
+}
+
+/// Gives up, in a forked process, all mounts but that of the store.
+fn leave_mounts(entered: &Entered) {
     // Disks of the host that are unmounted meanwhile shall not stay in use here.
     let store = entered.area(Area::Roots).and_then(mounts::bare_copy);
     if let (Ok(store), Ok(())) = (store, process::unshare(libc::CLONE_NEWNS)) {
         let _ = mounts::attach_root(store).and_then(|store| mounts::pivot(&store));
     }
     let _ = rustix::process::chdir("/");
-    process::be_modest();
 }
 
 fn answer(replies: &OwnedFd, reply: &Reply) {

@@ -92,7 +92,7 @@ fn an_archive_that_is_not_what_was_hashed_is_not_imported() {
     let whole = fs::read(&file).unwrap();
     let another = |text: &[u8; 8]| {
         let mut bytes = whole.clone();
-        let at = bytes.windows(8).position(|bytes| bytes == b"exported").unwrap();
+        let at = bytes.windows(10).position(|bytes| bytes == b"exported\n\0").unwrap();
         bytes[at..at + 8].copy_from_slice(text);
         bytes
     };
