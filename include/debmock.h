@@ -308,7 +308,8 @@
 #define DEBMOCK_RESULT_SESSION 4
 
 /**
- * What there is, as JSON only: debmock_list, debmock_list_snapshots, debmock_configs.
+ * What there is, as JSON only: debmock_list, debmock_list_snapshots, debmock_import_layers,
+ * debmock_configs.
  */
 #define DEBMOCK_RESULT_LIST 5
 
@@ -1322,6 +1323,30 @@ int32_t debmock_import_start(const struct debmock_buildroot *root,
                              const char *file,
                              struct debmock_operation **operation,
                              struct debmock_error **error);
+
+/**
+ * Takes the layers of an image that debmock exported into the store, under the keys that it says
+ * they have: whatever stands on such a layer finds it made. Layers that are there already stay,
+ * and so does the buildroot. The JSON of the result has the keys, as `layers`.
+ *
+ * A key says what went into a layer, but nothing proves that of a layer that somebody else made:
+ * whoever gives layers away decides what is in the roots that stand on them.
+ *
+ * Fails as debmock_import, and with DEBMOCK_ERR_BUILDROOT for an image without such layers.
+ */
+int32_t debmock_import_layers(const struct debmock_buildroot *root,
+                              const char *file,
+                              const struct debmock_watch *watch,
+                              struct debmock_result **result,
+                              struct debmock_error **error);
+
+/**
+ * Starts debmock_import_layers.
+ */
+int32_t debmock_import_layers_start(const struct debmock_buildroot *root,
+                                    const char *file,
+                                    struct debmock_operation **operation,
+                                    struct debmock_error **error);
 
 /**
  * What lies in the store that the buildroot belongs to: the JSON of the result has buildroots,

@@ -162,6 +162,13 @@ unsafe fn import(root: *const Buildroot, file: *const c_char) -> Result<Work> {
     Ok(Box::new(move |scope| root.import(&file, scope).map(|()| Outcome::none())))
 }
 
+unsafe fn import_layers(root: *const Buildroot, file: *const c_char) -> Result<Work> {
+    // SAFETY: as for every entry point; this is the body of two of them.
+    let (root, file) =
+        unsafe { (Arc::clone(&border::handle(root, "root")?.root), border::path(file, "file")?) };
+    Ok(Box::new(move |scope| root.import_layers(&file, scope).map(|keys| Outcome::layers(&keys))))
+}
+
 unsafe fn list(root: *const Buildroot) -> Result<Work> {
     // SAFETY: as for every entry point; this is the body of two of them.
     let root = Arc::clone(&unsafe { border::handle(root, "root") }?.root);
@@ -294,6 +301,36 @@ pub unsafe extern "C" fn debmock_import_start(
     error: *mut *mut Error,
 ) -> i32 {
     border!(error, { started(import(root, file)?, operation) })
+}
+
+/// Takes the layers of an image that debmock exported into the store, under the keys that it says
+/// they have: whatever stands on such a layer finds it made. Layers that are there already stay,
+/// and so does the buildroot. The JSON of the result has the keys, as `layers`.
+///
+/// A key says what went into a layer, but nothing proves that of a layer that somebody else made:
+/// whoever gives layers away decides what is in the roots that stand on them.
+///
+/// Fails as debmock_import, and with DEBMOCK_ERR_BUILDROOT for an image without such layers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn debmock_import_layers(
+    root: *const Buildroot,
+    file: *const c_char,
+    watch: *const Watch,
+    result: *mut *mut Outcome,
+    error: *mut *mut Error,
+) -> i32 {
+    border!(error, { watched(import_layers(root, file)?, watch, result) })
+}
+
+/// Starts debmock_import_layers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn debmock_import_layers_start(
+    root: *const Buildroot,
+    file: *const c_char,
+    operation: *mut *mut Operation,
+    error: *mut *mut Error,
+) -> i32 {
+    border!(error, { started(import_layers(root, file)?, operation) })
 }
 
 /// What lies in the store that the buildroot belongs to: the JSON of the result has buildroots,

@@ -22,7 +22,8 @@ pub const DEBMOCK_RESULT_BUILD: u32 = 2;
 pub const DEBMOCK_RESULT_EXIT: u32 = 3;
 /// A session: debmock_session_open_start.
 pub const DEBMOCK_RESULT_SESSION: u32 = 4;
-/// What there is, as JSON only: debmock_list, debmock_list_snapshots, debmock_configs.
+/// What there is, as JSON only: debmock_list, debmock_list_snapshots, debmock_import_layers,
+/// debmock_configs.
 pub const DEBMOCK_RESULT_LIST: u32 = 5;
 /// What this machine can do: debmock_doctor.
 pub const DEBMOCK_RESULT_DOCTOR: u32 = 6;
@@ -113,6 +114,10 @@ impl Outcome {
 
     pub(crate) fn list(listing: &Listing) -> Self {
         Outcome::new(Kind::List, json!({"store": listing}))
+    }
+
+    pub(crate) fn layers(keys: &[String]) -> Self {
+        Outcome::new(Kind::List, json!({"layers": keys}))
     }
 
     pub(crate) fn snapshots(snapshots: &[Snapshot]) -> Self {

@@ -12,10 +12,11 @@ use crate::door::{VISITORS, Visitor};
 use crate::protocol::{
     Bytes, Command, Control, Doing, Exit, Failure, Job, Mode, Open, Reply, Run, decode, encode,
 };
-use crate::sandbox::command::{Around, Confinement, Launch, launch};
+use crate::sandbox::command::{Around, Confinement, Launch, capabilities, launch};
 use crate::sandbox::floor::Floor;
 use crate::sandbox::spare::{Handed, Spare};
 use crate::sandbox::{mounts, network};
+use crate::sys::capability;
 use crate::sys::process::{self, Fork, Usage};
 use crate::sys::socket;
 use crate::work;
@@ -116,8 +117,12 @@ struct Keeper {
     /// The tree alone, without what is mounted in it: `/` of the keeper itself.
     bare: OwnedFd,
     running: Vec<Running>,
+    /// Whether its bounding set is that of programs.
+    bounded: bool,
     /// What becomes the next program.
     spare: Option<Spare>,
+    /// Whether one is to be forked as soon as there is nothing else to do.
+    spare_due: bool,
     /// Other processes that have entered the session.
     visitors: Vec<Visitor>,
     /// How many there were.
@@ -191,7 +196,7 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
     {
         warnings.push(format!("what an interrupted installation left stays: {failure}"));
     }
-    let in_memory = inherited.in_memory;
+    let (in_memory, mode) = (inherited.in_memory, inherited.mode);
     let opened = Reply::Opened { session: inherited.number, in_memory, warnings };
     answer(&inherited.replies, &opened);
     let (running, attached) = (Vec::new(), Vec::new());
@@ -201,7 +206,10 @@ fn set_up(mut inherited: Inherited, open: &Open) -> Result<Keeper, Failure> {
         root,
         bare,
         running,
+        // Once for all programs. Where it is refused, each of them says so.
+        bounded: capability::bound(capabilities(mode)).is_ok(),
         spare: None,
+        spare_due: false,
         visitors: Vec::new(),
         visits: 0,
         floor: None,
@@ -261,7 +269,16 @@ impl Keeper {
                     PollFd::new(host, PollFlags::IN)
                 }));
             }
-            match poll(&mut set, wait.as_ref()) {
+            // A spare process is forked when nobody waits for anything else: a program may have
+            // ended by now, and whoever started it waits for the word.
+            let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+            let wait = if self.spare_due { Some(&at_once) } else { wait.as_ref() };
+            match poll(&mut set, wait) {
+                Ok(0) if self.spare_due => {
+                    drop(set);
+                    self.provide_spare();
+                    continue;
+                }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => process::exit_now(1),
             }
@@ -447,8 +464,7 @@ impl Keeper {
                     signalled: false,
                     visitor,
                 });
-                // The program is under way: nobody waits for this.
-                self.provide_spare();
+                self.spare_due = true;
             }
             Ok(None) => {}
             Err(failure) => answer(&replies, &Reply::Failed(failure)),
@@ -461,12 +477,14 @@ impl Keeper {
             root: &self.root,
             network: &self.network,
             linux32: self.inherited.linux32,
+            bounded: self.bounded,
         }
     }
 
     /// Forks a process that becomes the next program, unless there is one. Where none can be had,
     /// the next program says so.
     fn provide_spare(&mut self) {
+        self.spare_due = false;
         if self.spare.is_none() {
             self.spare = Spare::fork(&self.programs()).ok();
         }

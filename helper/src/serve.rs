@@ -15,7 +15,7 @@ use crate::sandbox::identity::{self, Entered};
 use crate::sandbox::memory::Memory;
 use crate::sandbox::mounts;
 use crate::sandbox::tree::{self, Mounted};
-use crate::store;
+use crate::store::{self, Replaced};
 use crate::sys::lock::{self, Sharing};
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 use crate::sys::process::{self, Child, Fork};
@@ -65,6 +65,8 @@ pub fn run() -> i32 {
         number: 0,
         tidy_at: None,
         tidier: None,
+        rest_at: None,
+        replaced: Vec::new(),
     };
     helper.serve();
     helper.end();
@@ -146,7 +148,17 @@ struct Helper {
     /// When to look for what killed processes left; once in a helper's life.
     tidy_at: Option<Instant>,
     tidier: Option<Child>,
+    /// When to do what nobody shall wait for, unless another request comes before.
+    rest_at: Option<Instant>,
+    /// What is left to do of small files that were replaced.
+    replaced: Vec<Replaced>,
 }
+
+/// How long no request has come when the trash is emptied: those of one command come together, and
+/// a process that empties it takes processor time from it.
+const PAUSE: Duration = Duration::from_millis(20);
+/// As many replaced files are kept open.
+const REPLACED: usize = 64;
 
 /// A helper that lives longer than this looks for what killed processes left. Short commands
 /// never pay for it.
@@ -168,7 +180,8 @@ impl Helper {
             if let Some(tidier) = &self.tidier {
                 set.push(PollFd::new(&tidier.pidfd, PollFlags::IN));
             }
-            let left = self.tidy_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let next = self.tidy_at.into_iter().chain(self.rest_at).min();
+            let left = next.map(|at| at.saturating_duration_since(Instant::now()));
             let left = left.map(|left| rustix::event::Timespec {
                 tv_sec: left.as_secs() as i64,
                 tv_nsec: i64::from(left.subsec_nanos()),
@@ -232,6 +245,11 @@ impl Helper {
                     Ok(Some((bytes, descriptors))) => self.request(&bytes, descriptors),
                     Ok(None) | Err(_) => return,
                 }
+                if self.rest_at.is_some() {
+                    self.rest_at = Some(Instant::now() + PAUSE);
+                }
+            } else if self.rest_at.is_some_and(|at| at <= Instant::now()) {
+                self.rest();
             }
         }
     }
@@ -265,9 +283,7 @@ impl Helper {
                 let entered = identity::enter(&enter)?;
                 let rest = if store::is_short(&entered) { Duration::ZERO } else { REST };
                 self.tidy_at = Some(Instant::now() + rest);
-                if store::has_trash(&entered) {
-                    sweep(&entered);
-                }
+                self.rest_at = Some(Instant::now());
                 self.entered = Some(entered);
                 Ok(true)
             }
@@ -283,9 +299,15 @@ impl Helper {
                     );
                 }
                 store::serve(entered, &StoreCall::Discard(place), |_| {})?;
-                if store::has_trash(entered) {
-                    sweep(entered);
+                self.rest_at = Some(Instant::now());
+                Ok(true)
+            }
+            Request::Store(StoreCall::Write(place, content)) => {
+                let replaced = store::write(self.entered()?, &place, &content)?;
+                if self.replaced.len() < REPLACED {
+                    self.replaced.extend(replaced);
                 }
+                self.rest_at = Some(Instant::now());
                 Ok(true)
             }
             Request::Store(call) => {
@@ -413,7 +435,19 @@ impl Helper {
         self.held.clear();
         self.sessions.clear();
         self.workers.clear();
+        self.replaced.clear();
         self.tidier = None;
+    }
+
+    /// Does what nobody shall wait for.
+    fn rest(&mut self) {
+        self.rest_at = None;
+        let replaced = std::mem::take(&mut self.replaced);
+        if let Some(entered) = &self.entered
+            && (!replaced.is_empty() || store::has_trash(entered))
+        {
+            sweep(entered, replaced);
+        }
     }
 
     /// Starts a process that cleans up behind killed ones. It is never waited for, but killed when
@@ -560,20 +594,28 @@ impl Helper {
         for child in others {
             let _ = process::wait_for(child.pid);
         }
+        if self.rest_at.is_some() {
+            self.rest();
+        }
     }
 }
 
 /// Starts a process that empties the trash and ends by itself. It outlives the helper: what was
 /// removed is gone soon, and nobody waits for it. It has nothing of the caller's: no descriptor,
-/// no directory, no mount but that of the store, no terminal.
-fn sweep(entered: &Entered) {
+/// no directory, no mount but that of the store, no terminal. Before that it does what is left of
+/// `replaced`.
+fn sweep(entered: &Entered, replaced: Vec<Replaced>) {
     let child = match process::fork(0) {
         Ok(Fork::Parent(child)) => child,
         Ok(Fork::Child) => {
             // Its parent shall not be one that never waits for it.
             if let Ok(Fork::Child) = process::fork(0) {
-                detach(entered);
-                store::sweep(entered);
+                detach(entered, &replaced);
+                replaced.into_iter().for_each(Replaced::finish);
+                if store::has_trash(entered) {
+                    leave_mounts(entered);
+                    store::sweep(entered);
+                }
             }
             process::exit_now(0)
         }
@@ -583,23 +625,29 @@ fn sweep(entered: &Entered) {
     let _ = process::wait_for(child.pid);
 }
 
-/// Gives up, in a forked process, all but the areas of the store.
-fn detach(entered: &Entered) {
+/// Gives up, in a forked process, all descriptors but the areas of the store and `replaced`.
+fn detach(entered: &Entered, replaced: &[Replaced]) {
     let _ = rustix::process::setsid();
-    let areas: Vec<_> = entered.areas.iter().map(|(_, area)| area.as_raw_fd()).collect();
-    process::keep_descriptors(&areas);
+    let mut kept: Vec<_> = entered.areas.iter().map(|(_, area)| area.as_raw_fd()).collect();
+    kept.extend(replaced.iter().flat_map(Replaced::descriptors));
+    process::keep_descriptors(&kept);
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         for number in 0..3 {
             let _ = process::replace_descriptor(null.as_fd(), number);
         }
     }
+    let _ = rustix::process::chdir("/");
+    process::be_modest();
+}
+
+/// Gives up, in a forked process, all mounts but that of the store.
+fn leave_mounts(entered: &Entered) {
     // Disks of the host that are unmounted meanwhile shall not stay in use here.
     let store = entered.area(Area::Roots).and_then(mounts::bare_copy);
     if let (Ok(store), Ok(())) = (store, process::unshare(libc::CLONE_NEWNS)) {
         let _ = mounts::attach_root(store).and_then(|store| mounts::pivot(&store));
     }
     let _ = rustix::process::chdir("/");
-    process::be_modest();
 }
 
 fn answer(replies: &OwnedFd, reply: &Reply) {

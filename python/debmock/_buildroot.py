@@ -380,6 +380,30 @@ class Buildroot(Work):
         """Starts :meth:`import_`."""
         return Operation(self._calls.import_(file), cancel)
 
+    def import_layers(
+        self,
+        file: StrPath,
+        *,
+        on_event: OnEvent | None = None,
+        cancel: CancelToken | None = None,
+    ) -> tuple[str, ...]:
+        """Takes the layers of an image that debmock exported into the store, under the keys that it
+        says they have: whatever stands on such a layer finds it made. Layers that are there already
+        stay, and so does the buildroot. Gives the keys.
+
+        A key says what went into a layer, but nothing proves that of a layer that somebody else
+        made: whoever gives layers away decides what is in the roots that stand on them.
+
+        Raises as :meth:`import_`, and :class:`BuildrootError` for an image without such layers.
+        """
+        return self._calls.import_layers(file).wait(on_event, cancel)
+
+    def start_import_layers(
+        self, file: StrPath, *, cancel: CancelToken | None = None
+    ) -> Operation[tuple[str, ...]]:
+        """Starts :meth:`import_layers`."""
+        return Operation(self._calls.import_layers(file), cancel)
+
     def snapshot(
         self, name: str, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
     ) -> None:

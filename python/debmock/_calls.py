@@ -70,6 +70,9 @@ class BuildrootCalls:
     def import_(self, file: StrPath) -> Call[None]:
         return Call(lambda cancel: self.native.start_import(file, cancel), _nothing)
 
+    def import_layers(self, file: StrPath) -> Call[tuple[str, ...]]:
+        return Call(lambda cancel: self.native.start_import_layers(file, cancel), tuple)
+
     def snapshot(self, name: str) -> Call[None]:
         return Call(lambda cancel: self.native.start_snapshot(name, cancel), _nothing)
 

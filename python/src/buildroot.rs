@@ -221,6 +221,18 @@ impl Buildroot {
         self.start(py, cancel, move |root, scope| root.import(&file, scope).map(|()| Outcome::NONE))
     }
 
+    #[pyo3(signature = (file, cancel=None))]
+    fn start_import_layers(
+        &self,
+        py: Python<'_>,
+        file: PathBuf,
+        cancel: Option<&Bound<'_, CancelToken>>,
+    ) -> PyResult<Operation> {
+        self.start(py, cancel, move |root, scope| {
+            Ok(Outcome::Value(json!(root.import_layers(&file, scope)?)))
+        })
+    }
+
     #[pyo3(signature = (name, cancel=None))]
     fn start_snapshot(
         &self,

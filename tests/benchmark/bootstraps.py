@@ -80,7 +80,7 @@ def bootstrap(bench, place, wanted):
         series = measure.alternate(bench, contenders)
     finally:
         for work in used:
-            place.remove(work)
+            bench.remove_later(work)
     outcomes = []
     if OURS not in series:
         return outcomes

@@ -19,7 +19,16 @@ class Bench:
         self.base, self.debmock, self.helper, self.python = base, debmock, helper, python
         self.mirror, self.places, self.rounds, self.tell = mirror, places, rounds, tell
         self.left_out, self.broken, self.user = [], False, ""
-        self._stocks = {}
+        self._stocks, self._used = {}, []
+
+    def remove_later(self, path):
+        """Deletes a tree when all users of the group have been measured."""
+        self._used.append(path)
+
+    def remove_used(self):
+        for path in self._used:
+            self.places[0].remove(path)
+        self._used.clear()
 
     def leave_out(self, what, why):
         """Something is not measured; said now and at the end, once."""

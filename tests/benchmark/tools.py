@@ -26,6 +26,7 @@ PACKAGES = {
     "strace": "strace",
     "tar": "tar",
     "zstd": "zstd",
+    "mkfs.ext4": "e2fsprogs",
     "/usr/lib/apt/apt-helper": "apt",
 }
 FOR_RDEBOOTSTRAP = ["libgpgme-dev", "libcurl4-openssl-dev", "pkgconf", "gcc"]

@@ -12,15 +12,16 @@ LEVEL = 3
 
 def transfer(bench, place, wanted):
     """Rows `export` and `import`."""
-    stock, used, stages = bench.stock(place), [], {"export": [], "import": []}
+    stock, stages = bench.stock(place), {"export": [], "import": []}
     if not tools.find("zstd"):
         raise Failure("zstd is missing; tests/bench --prepare brings it")
     archive = os.path.join(stock.work, "packed.tar.zst")
     root = next(found for found in bench.places if found.is_root)
 
     def fresh(owner=place):
-        used.append(owner.fresh())
-        return used[-1]
+        path = owner.fresh()
+        bench.remove_later(path)
+        return path
 
     def export(number):
         path = os.path.join(stock.work, f"export-{number}.tar.zst")
@@ -56,15 +57,11 @@ def transfer(bench, place, wanted):
 
     pairs = {"export": {OURS: export, TAR: tar}, "import": {OURS: ours_in, UNTAR: untar}}
     outcomes = []
-    try:
-        # so that there is an archive, whatever is wanted
-        export(0)
-        stages["export"].clear()
-        for name in wanted:
-            series = measure.alternate(bench, pairs[name])
-            note = f"zstd level {LEVEL} for both; tar runs as root on a tree of the same files"
-            outcomes.append(Outcome(of(name), place.user, series, [note], stages[name]))
-    finally:
-        for work in used:
-            place.remove(work)
+    # so that there is an archive, whatever is wanted
+    export(0)
+    stages["export"].clear()
+    for name in wanted:
+        series = measure.alternate(bench, pairs[name])
+        note = f"zstd level {LEVEL} for both; tar runs as root on a tree of the same files"
+        outcomes.append(Outcome(of(name), place.user, series, [note], stages[name]))
     return outcomes

@@ -99,6 +99,12 @@ int main(int argc, char **argv) {
   CHECK(strcmp(line, "remember\n") == 0);
   debmock_session_free(&session);
 
+  snprintf(tar, sizeof tar, "%s/root.oci.tar", argv[5]);
+  GOOD(debmock_export(root, tar, NULL, NULL, &error));
+  GOOD(debmock_import_layers(root, tar, NULL, &result, &error));
+  CHECK(debmock_result_kind(result) == DEBMOCK_RESULT_LIST);
+  CHECK(strstr(debmock_result_json(result), "\"layers\":[\"base-") != NULL);
+  debmock_result_free(&result);
   snprintf(tar, sizeof tar, "%s/root.tar.zst", argv[5]);
   GOOD(debmock_export(root, tar, NULL, NULL, &error));
   GOOD(debmock_clean(root, NULL, &error));

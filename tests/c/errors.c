@@ -37,6 +37,8 @@ static void null_everywhere(void) {
   NULL_REFUSED(debmock_export_start(NULL, "x.tar", NULL, &operation, &error));
   NULL_REFUSED(debmock_import(NULL, "x.tar", NULL, &error));
   NULL_REFUSED(debmock_import_start(NULL, "x.tar", &operation, &error));
+  NULL_REFUSED(debmock_import_layers(NULL, "x.oci.tar", NULL, NULL, &error));
+  NULL_REFUSED(debmock_import_layers_start(NULL, "x.oci.tar", &operation, &error));
   NULL_REFUSED(debmock_list(NULL, NULL, &result, &error));
   NULL_REFUSED(debmock_list_start(NULL, &operation, &error));
   NULL_REFUSED(debmock_install(NULL, NULL, NULL, &result, &error));

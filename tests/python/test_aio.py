@@ -56,6 +56,8 @@ def test_a_day_in_a_loop(tiny, tmp_path: Path) -> None:
             assert (await root.list()).layers
             await root.export(tmp_path / "root.tar")
             await root.import_(tmp_path / "root.tar")
+            with pytest.raises(debmock.BuildrootError):
+                await root.import_layers(tmp_path / "root.tar")
             await root.scrub("chroot")
             with pytest.raises(debmock.BuildError) as caught:
                 await root.rebuild("bad", resultdir=tmp_path)

@@ -83,6 +83,18 @@ def test_a_root_is_exported_and_imported(tiny, root: debmock.Buildroot, tmp_path
             assert done.stdout == b"hello\n"
 
 
+def test_layers_of_an_image_are_imported(tiny, root: debmock.Buildroot, tmp_path: Path) -> None:
+    image = tmp_path / "root.oci.tar"
+    root.init()
+    root.export(image)
+    (layer,) = [layer for layer in root.list().layers if root.name in layer.used_by]
+    keys = root.import_layers(image)
+    assert keys == (layer.key,)
+    root.export(tmp_path / "root.tar")
+    with pytest.raises(debmock.BuildrootError, match="no image with layers"):
+        root.import_layers(tmp_path / "root.tar")
+
+
 def test_an_open_session_keeps_others_away(root: debmock.Buildroot, tmp_path: Path) -> None:
     with root.session() as session:
         for refused in (root.clean, lambda: root.export(tmp_path / "x.tar")):

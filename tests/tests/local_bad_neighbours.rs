@@ -74,7 +74,9 @@ fn a_second_debmock_waits_by_default_and_then_works() {
     rig.assert_nothing_lost();
 }
 
-/// The layer of an archive has the name of its hash, so that nothing else may get into it.
+/// The layer of an archive has the name of its hash, so that nothing else may get into it: neither
+/// where the archive is hashed first, nor where it is hashed while it is unpacked, since the store
+/// has no layer of an archive of that size.
 #[test]
 fn an_archive_that_is_not_what_was_hashed_is_not_imported() {
     let rig = or_skip!(Rig::new(&or_skip!(tiny_archive())));
@@ -88,8 +90,13 @@ fn an_archive_that_is_not_what_was_hashed_is_not_imported() {
     mark("exported");
     said(rig.program(&["export", &file_name])).assert_success();
     let whole = fs::read(&file).unwrap();
+    let another = |text: &[u8; 8]| {
+        let mut bytes = whole.clone();
+        let at = bytes.windows(10).position(|bytes| bytes == b"exported\n\0").unwrap();
+        bytes[at..at + 8].copy_from_slice(text);
+        bytes
+    };
     mark("own");
-    // It has hashed the archive when it waits for the buildroot.
     let import = |change: &dyn Fn()| {
         let holder = Holder::of(&rig);
         let mut command = rig.program(&["import", &file_name]);
@@ -104,6 +111,16 @@ fn an_archive_that_is_not_what_was_hashed_is_not_imported() {
         errors.read_to_string(&mut text).unwrap();
         (child.wait().unwrap().code(), text)
     };
+    // What is there when it is read is imported, and under its own name.
+    let (code, text) = import(&|| fs::write(&file, another(b"replaced")).unwrap());
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(marked(), "replaced\n");
+    fs::write(&file, &whole).unwrap();
+    said(rig.program(&["import", &file_name])).assert_success();
+    assert_eq!(marked(), "exported\n");
+    mark("own");
+    // From now on it has hashed the archive when it waits for the buildroot.
+    fs::write(&file, another(b"whatever")).unwrap();
     let (code, text) = import(&|| {
         let mut file = fs::OpenOptions::new().append(true).open(&file).unwrap();
         file.write_all(b"more").unwrap();
@@ -113,13 +130,13 @@ fn an_archive_that_is_not_what_was_hashed_is_not_imported() {
     assert_eq!(marked(), "own\n");
     // Another file of that name is none of its business.
     fs::remove_file(&file).unwrap();
-    fs::write(&file, whole).unwrap();
+    fs::write(&file, another(b"hereupon")).unwrap();
     let (code, text) = import(&|| {
         fs::remove_file(&file).unwrap();
         fs::write(&file, "no archive").unwrap();
     });
     assert_eq!(code, Some(0), "{text}");
-    assert_eq!(marked(), "exported\n");
+    assert_eq!(marked(), "hereupon\n");
     rig.assert_nothing_lost();
 }
 

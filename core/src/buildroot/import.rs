@@ -56,6 +56,11 @@ impl Source {
     }
 }
 
+/// The key of the layer of an archive with this SHA-256.
+fn key_of_archive(digest: &[u8; 32]) -> LayerKey {
+    LayerKey::of("import", &[digest])
+}
+
 /// Hashes what goes by, and writes it on as long as somebody takes it: who unpacks an archive need
 /// not read what comes after its end.
 pub(super) struct Tee<'a, W> {
@@ -143,18 +148,26 @@ impl Buildroot {
         if let Source::Image(layout) = &source {
             return self.import_image(layout, path, scope);
         }
+        if let Source::Archive(file) = &mut source
+            && self.import_unread(file, path, scope)?
+        {
+            return Ok(());
+        }
         let nobody = || None::<io::Sink>;
         let digest = scope.stage("hash", path.display().to_string(), || match &mut source {
             Source::Archive(file) => pour(file, nobody(), scope, doing),
             Source::Directory(tree) => gather(tree, nobody(), scope, doing),
             Source::Image(_) => Ok([0; 32]),
         })?;
-        let kind: &[&[u8]] = match source {
-            Source::Directory(_) => &[b"directory", &digest],
-            _ => &[&digest],
+        let key = match source {
+            Source::Directory(_) => LayerKey::of("import", &[b"directory", &digest]),
+            _ => key_of_archive(&digest),
         };
-        let key = LayerKey::of("import", kind);
-        self.import_as(&key, scope, |tree| {
+        let size = match &source {
+            Source::Archive(file) => Some(file.metadata().doing(doing)?.len()),
+            _ => None,
+        };
+        self.import_as(&key, size, scope, |tree| {
             scope.stage("import", path.display().to_string(), || {
                 let session = self.open_bare(tree, scope)?;
                 let feed = |writer: io::PipeWriter| match &mut source {
@@ -180,6 +193,39 @@ impl Buildroot {
                 })
             })
         })
+    }
+
+    /// Imports an archive that no layer can be of yet, hashing what is unpacked while it goes by.
+    /// Whether that is so.
+    fn import_unread(&self, file: &mut File, path: &Path, scope: &Scope) -> Result<bool> {
+        let doing = || format!("cannot read {}", path.display());
+        let size = file.metadata().doing(doing)?.len();
+        if layer::has_size(&self.zone, size)? {
+            return Ok(false);
+        }
+        let _lock = self.lock(scope)?;
+        let limit = self.config.lock_timeout;
+        let layer = layer::provide_unread(&self.zone, size, limit, scope, |home| {
+            let place: Place = layer::below(home, "root");
+            self.zone.make_directory(place.clone())?;
+            scope.stage("import", path.display().to_string(), || {
+                let session = self.open_bare(Tree::Directory { place, writable: true }, scope)?;
+                let mut digest = [0; 32];
+                file.seek(SeekFrom::Start(0)).doing(doing)?;
+                let feed = |writer| pour(file, Some(writer), scope, doing);
+                let name = path.display().to_string();
+                let unpack = Unpack { name, marks: Marks::Files, digest: None };
+                unpack.run(&session, scope, feed, |found| {
+                    digest = found;
+                    Ok(())
+                })?;
+                Ok(key_of_archive(&digest))
+            })
+        })?;
+        let Some(layer) = layer else { return Ok(false) };
+        self.stand_on(layer.key(), BaseOrigin::Import, scope)?;
+        self.keep_limits(scope);
+        Ok(true)
     }
 
     /// Takes the layers of an image that debmock exported into the store, under the keys that it
@@ -230,7 +276,7 @@ impl Buildroot {
     fn import_image(&self, layout: &Layout, path: &Path, scope: &Scope) -> Result<()> {
         let image = layout.image(&Platform::of(&self.config.architecture))?;
         let key = LayerKey::of("import", &[b"image", &image.digest.0]);
-        self.import_as(&key, scope, |tree| {
+        self.import_as(&key, None, scope, |tree| {
             let session = self.open_bare(tree, scope)?;
             image.layers.iter().try_for_each(|layer| {
                 unpack_layer(&session, layout, layer, Marks::Applied, path, scope)
@@ -238,10 +284,12 @@ impl Buildroot {
         })
     }
 
-    /// Puts the buildroot on the layer of this key, which `make` makes if nobody has made it yet.
+    /// Puts the buildroot on the layer of this key, which `make` makes if nobody has made it yet, of
+    /// an archive of `size` bytes.
     fn import_as(
         &self,
         key: &LayerKey,
+        size: Option<u64>,
         scope: &Scope,
         make: impl FnOnce(Tree) -> Result<()>,
     ) -> Result<()> {
@@ -251,7 +299,8 @@ impl Buildroot {
         let layer = layer::provide(&self.zone, key, limit, scope, |home| {
             let place: Place = layer::below(home, "root");
             self.zone.make_directory(place.clone())?;
-            make(Tree::Directory { place, writable: true })
+            make(Tree::Directory { place, writable: true })?;
+            size.map_or(Ok(()), |size| layer::note_size(&self.zone, home, size))
         })?;
         self.stand_on(layer.key(), BaseOrigin::Import, scope)?;
         self.keep_limits(scope);

@@ -270,7 +270,7 @@ impl Buildroot {
         locks: Vec<Arc<Held>>,
         scope: &Scope,
     ) -> Result<Session> {
-        base.layers().for_each(|key| layer::note_use_now_and_then(&self.zone, key));
+        base.layers().for_each(|key| layer::note_use(&self.zone, key));
         let tree = match base.storage {
             Storage::Overlay => Tree::Overlay {
                 lower: self.stack(base),

@@ -60,19 +60,16 @@ impl Layer {
     }
 }
 
-/// Notes that the layer is used now. That it cannot be noted harms nobody.
-fn note_use(zone: &Zone, key: &str) {
+/// Notes that the layer is used now, unless that was noted in the last minute. That it cannot be
+/// noted harms nobody.
+pub(crate) fn note_use(zone: &Zone, key: &str) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let _ = zone.write(Place::layer(format!("{key}/used")), now.as_secs().to_string().as_bytes());
-}
-
-/// Notes that the layer is used, unless that was noted within the last hour.
-pub(crate) fn note_use_now_and_then(zone: &Zone, key: &str) {
-    const HOUR: u64 = 3600;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    if last_use(zone, key).is_ok_and(|used| used + HOUR < now.as_secs()) {
-        note_use(zone, key);
+    // A clock that was set back is no reason to believe what is noted.
+    let recent = now.as_secs().saturating_sub(60)..=now.as_secs();
+    if last_use(zone, key).is_ok_and(|last| recent.contains(&last)) {
+        return;
     }
+    let _ = zone.write(Place::layer(format!("{key}/used")), now.as_secs().to_string().as_bytes());
 }
 
 /// When the layer was used last, in seconds since 1970.
@@ -92,6 +89,67 @@ pub(crate) fn below(home: &Place, name: &str) -> Place {
 /// [`ErrorKind::Locked`](crate::ErrorKind::Locked) if somebody makes or removes it just now.
 pub(crate) fn hold(zone: &Zone, key: &str, scope: &Scope) -> Result<Held> {
     zone.lock(&format!("{LAYER_LOCK}{key}"), false, Some(Duration::ZERO), scope)
+}
+
+/// File of a layer that an archive was unpacked into: how many bytes the archive has.
+const SIZE: &str = "size";
+
+/// Notes that the layer that is made in `home` is of an archive of so many bytes.
+pub(crate) fn note_size(zone: &Zone, home: &Place, size: u64) -> Result<()> {
+    zone.write(below(home, SIZE), size.to_string().as_bytes())
+}
+
+/// Whether the store has a layer of an archive of so many bytes, which may be any.
+pub(crate) fn has_size(zone: &Zone, size: u64) -> Result<bool> {
+    let text = size.to_string();
+    for known in zone.list(Place::layer("."))? {
+        if known.starts_with("import-")
+            && zone.read(Place::layer(format!("{known}/{SIZE}")))?.as_deref()
+                == Some(text.as_bytes())
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The layer of an archive of `size` bytes whose content, and with it the key, is known only when
+/// it has been read: `make` makes the tree `root` in the directory that it is given, and tells the
+/// key. If it turns out that there is such a layer, that one is taken.
+///
+/// Nothing if the store has a layer of an archive of the same size: then it may be the same one,
+/// and is to be read first. Only one process makes a layer of this size at a time; others wait and
+/// then find it.
+///
+/// # Errors
+/// As [`provide`].
+pub(crate) fn provide_unread(
+    zone: &Zone,
+    size: u64,
+    limit: Option<Duration>,
+    scope: &Scope,
+    make: impl FnOnce(&Place) -> Result<LayerKey>,
+) -> Result<Option<Layer>> {
+    let name = format!("import-of-{size}");
+    let alone = zone.lock(&format!("{LAYER_LOCK}{name}"), true, limit, scope)?;
+    if has_size(zone, size)? {
+        return Ok(None);
+    }
+    let home = Place::layer(format!("{MAKING}{name}"));
+    // What a killed process left. The lock says that nobody is at it.
+    zone.discard(home.clone(), scope)?;
+    zone.make_directory(home.clone())?;
+    let provided = make(&home).and_then(|key| {
+        let layer = provide(zone, &key, limit, scope, |place| {
+            zone.rename(below(&home, "root"), below(place, "root"))?;
+            note_size(zone, place, size)
+        })?;
+        Ok(Some(layer))
+    });
+    let emptied = zone.discard(home, &Scope::quiet());
+    drop(alone);
+    // The first failure counts.
+    provided.and_then(|layer| emptied.map(|()| layer))
 }
 
 /// The layer of `key`; if it is missing, `make` makes the tree `root` in the directory that it is

@@ -4,7 +4,7 @@ use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::os::fd::BorrowedFd;
 
 use crate::unpack::path::{Absolute, clean, split};
@@ -88,7 +88,7 @@ pub fn import(
 
 fn import_plain(
     root: BorrowedFd<'_>,
-    stream: &mut dyn Read,
+    stream: &mut dyn BufRead,
     name: &str,
     options: ImportOptions,
 ) -> Result<(), Error> {
@@ -104,7 +104,7 @@ fn import_plain(
     };
     let mut hashed = Hashed { stream, hash: options.digest.is_some().then(Sha256::new) };
     let read = |writers: &mut Writers<'_>| {
-        let mut stream = TarStream::new(&mut hashed);
+        let mut stream = TarStream::of(&mut hashed);
         while writers.are_well()
             && let Some(mut entry) = stream.next().map_err(fail)?
         {
@@ -154,13 +154,25 @@ struct Hashed<R> {
     hash: Option<Sha256>,
 }
 
-impl<R: Read> Read for Hashed<R> {
+impl<R: BufRead> Read for Hashed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.stream.read(buffer)?;
-        if let Some(hash) = &mut self.hash {
-            hash.update(&buffer[..count]);
-        }
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
         Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Hashed<R> {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        self.stream.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        // What is there is given again.
+        if let (Some(hash), Ok(part)) = (&mut self.hash, self.stream.fill_buf()) {
+            hash.update(&part[..count.min(part.len())]);
+        }
+        self.stream.consume(count);
     }
 }
 
@@ -179,10 +191,10 @@ struct Import<'t, 'a> {
 }
 
 impl Import<'_, '_> {
-    fn entry<R: Read>(
+    fn entry<B: BufRead>(
         &mut self,
         entry: &Entry,
-        stream: &mut TarStream<R>,
+        stream: &mut TarStream<B>,
         writers: &mut Writers<'_>,
     ) -> Result<(), Problem> {
         self.budget.entry()?;
@@ -329,12 +341,12 @@ impl Import<'_, '_> {
         Ok(())
     }
 
-    fn make<R: Read>(
+    fn make<B: BufRead>(
         &mut self,
         path: &[u8],
         link: Option<&[u8]>,
         entry: &Entry,
-        stream: &mut TarStream<R>,
+        stream: &mut TarStream<B>,
         writers: &mut Writers<'_>,
     ) -> Result<Placed, Problem> {
         match (entry.kind, link) {
@@ -352,8 +364,7 @@ impl Import<'_, '_> {
                         writers.end(content);
                         return Ok(Placed::New);
                     }
-                    writers.add(&mut content, part);
-                    let count = part.len();
+                    let count = writers.add(&mut content, part);
                     stream.consume(count);
                 }
             }

@@ -13,6 +13,8 @@ use std::sync::{Mutex, PoisonError};
 /// Frames that are longer when they are decoded go to the plain decoder, which needs no more memory
 /// than its window.
 const LONGEST: u64 = 32 << 20;
+/// What the plain decoder decodes at once, in bytes.
+const BUFFER: usize = 128 << 10;
 /// More threads decode faster than anybody reads.
 const MOST_THREADS: usize = 4;
 
@@ -34,15 +36,15 @@ enum Next<R> {
 /// Those of `take`, and [`Problem::Io`] if there is no memory for a decoder.
 pub(super) fn decode<T, R: Read + Send>(
     mut stream: R,
-    take: impl FnOnce(&mut dyn Read) -> T,
+    take: impl FnOnce(&mut dyn BufRead) -> T,
 ) -> Result<T, Problem> {
     let mut start = Vec::new();
     (&mut stream).take(6).read_to_end(&mut start).map_err(Problem::reading)?;
     let compression = Compression::of_magic(&start);
     let stream = BufReader::with_capacity(256 << 10, Cursor::new(start).chain(stream));
     if compression != Compression::Zstd {
-        let mut decoder = Decoder::new(compression, stream, Sums::Compare)?;
-        return Ok(take(&mut decoder));
+        let decoder = Decoder::new(compression, stream, Sums::Compare)?;
+        return Ok(take(&mut BufReader::with_capacity(BUFFER, decoder)));
     }
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
     let threads = threads.min(MOST_THREADS);
@@ -170,45 +172,64 @@ struct Reader<R: Read> {
     ordered: Receiver<Next<R>>,
     used: Sender<Vec<u8>>,
     now: Cursor<Vec<u8>>,
-    rest: Option<Decoder<Rest<R>>>,
+    rest: Option<BufReader<Decoder<Rest<R>>>>,
     failed: bool,
 }
 
 impl<R: Read> Read for Reader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(rest) = &mut self.rest {
-                return rest.read(buffer);
-            }
-            let count = self.now.read(buffer)?;
-            if count > 0 || buffer.is_empty() || self.failed {
-                return Ok(count);
-            }
-            let next = match self.ordered.recv() {
-                Ok(Next::Frame(frame)) => match frame.recv() {
-                    Ok(decoded) => decoded,
-                    Err(_) => Err(io::Error::other("a thread that decodes has ended")),
-                },
-                Ok(Next::Failed(error)) => Err(error),
-                Ok(Next::Rest(rest)) => {
-                    let rest = Decoder::new(Compression::Zstd, *rest, Sums::Compare);
-                    self.rest = Some(rest.map_err(io::Error::other)?);
-                    continue;
-                }
-                // The splitter has come to the end.
-                Err(_) => return Ok(0),
-            };
-            match next {
-                Ok(plain) => {
-                    let old = std::mem::replace(&mut self.now, Cursor::new(plain));
-                    let _ = self.used.send(old.into_inner());
-                }
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl<R: Read> BufRead for Reader<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.rest.is_none() && self.now.fill_buf()?.is_empty() && !self.failed {
+            match self.next() {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
                     self.failed = true;
                     return Err(error);
                 }
             }
         }
+        match &mut self.rest {
+            Some(rest) => rest.fill_buf(),
+            None => self.now.fill_buf(),
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        match &mut self.rest {
+            Some(rest) => rest.consume(count),
+            None => self.now.consume(count),
+        }
+    }
+}
+
+impl<R: Read> Reader<R> {
+    /// Goes on with what comes next; whether there is something.
+    fn next(&mut self) -> io::Result<bool> {
+        let plain = match self.ordered.recv() {
+            Ok(Next::Frame(frame)) => {
+                frame.recv().map_err(|_| io::Error::other("a thread that decodes has ended"))??
+            }
+            Ok(Next::Failed(error)) => return Err(error),
+            Ok(Next::Rest(rest)) => {
+                let rest = Decoder::new(Compression::Zstd, *rest, Sums::Compare);
+                let rest = rest.map_err(io::Error::other)?;
+                self.rest = Some(BufReader::with_capacity(BUFFER, rest));
+                return Ok(true);
+            }
+            // The splitter has come to the end.
+            Err(_) => return Ok(false),
+        };
+        let old = std::mem::replace(&mut self.now, Cursor::new(plain));
+        let _ = self.used.send(old.into_inner());
+        Ok(true)
     }
 }
 

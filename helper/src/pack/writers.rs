@@ -115,8 +115,9 @@ impl Writers<'_> {
         Content { target, offset: 0 }
     }
 
-    /// The next bytes of a file.
-    pub(super) fn add(&mut self, content: &mut Content, bytes: &[u8]) {
+    /// The next bytes of a file; how many of them were taken.
+    pub(super) fn add(&mut self, content: &mut Content, bytes: &[u8]) -> usize {
+        let bytes = &bytes[..bytes.len().min(BYTES)];
         let start = self.batch.data.len();
         self.batch.data.extend_from_slice(bytes);
         let data = start..self.batch.data.len();
@@ -126,6 +127,7 @@ impl Writers<'_> {
         if self.batch.data.len() >= BYTES {
             self.send();
         }
+        bytes.len()
     }
 
     /// Ends a file.

@@ -7,6 +7,7 @@
 
 use super::{mounts, user};
 use crate::protocol::{Doing, Failure, FailureKind, Mode, Reply, Run, encode};
+use crate::sys::capability::Capability;
 use crate::sys::seccomp::{self, Filter};
 use crate::sys::{capability, keyring, process, socket, terminal};
 use rustix::fs::{Mode as Bits, OFlags};
@@ -24,6 +25,16 @@ pub struct Around<'a> {
     pub network: &'a OwnedFd,
     /// As in [`Open`](crate::protocol::Open).
     pub linux32: bool,
+    /// Whether the bounding set is limited already, that of the keeper, which its forks inherit.
+    pub bounded: bool,
+}
+
+/// The capabilities that programs keep in a session of this mode.
+pub fn capabilities(mode: Mode) -> &'static [Capability] {
+    match mode {
+        Mode::Userns => capability::IN_USER_NAMESPACE,
+        Mode::Simple => capability::AS_REAL_ROOT,
+    }
 }
 
 /// In which of a session's few ways a program is confined.
@@ -83,7 +94,7 @@ pub fn confine(around: &Around<'_>, how: Confinement) -> Result<(), Failure> {
         let what = what.to_owned();
         move || what
     };
-    process::reset_signals();
+    process::unblock_signals();
     mounts::enter(around.root)?;
     rustix::process::setsid().doing(text("cannot start a new session"))?;
     keyring::join_fresh_session().doing(text("cannot make a session keyring"))?;
@@ -106,11 +117,9 @@ pub fn confine(around: &Around<'_>, how: Confinement) -> Result<(), Failure> {
         allow_multiplexer: how.linux32,
     };
     seccomp::install(filter).isolating(text("cannot install a seccomp filter"))?;
-    let keep = match around.mode {
-        Mode::Userns => capability::IN_USER_NAMESPACE,
-        Mode::Simple => capability::AS_REAL_ROOT,
-    };
-    capability::limit(keep).isolating(text("cannot limit capabilities"))
+    let keep = capabilities(around.mode);
+    let bounded = if around.bounded { Ok(()) } else { capability::bound(keep) };
+    bounded.and_then(|()| capability::limit(keep)).isolating(text("cannot limit capabilities"))
 }
 
 fn prepare(launch: &Launch<'_>) -> Result<std::convert::Infallible, Failure> {

@@ -3,8 +3,8 @@
 use crate::protocol::{Doing, Failure, Place, SessionFile};
 use crate::sandbox::identity::Entered;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, fchmod, fchown,
-    fstat, futimens, mkdirat, openat, openat2, renameat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps, fchmod,
+    fchown, fstat, futimens, mkdirat, openat, openat2, renameat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
@@ -161,6 +161,30 @@ pub fn replace_at(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result
     let aside = format!(".{name}.{}.{}", std::process::id(), now_nanos());
     let written = write_new_at(at, &aside, content, mode).and_then(|_| {
         renameat(at, &aside, at, name).doing(|| format!("cannot write {name} of the store"))
+    });
+    if written.is_err() {
+        let _ = unlinkat(at, &aside, AtFlags::empty());
+    }
+    written
+}
+
+/// As [`replace_at`], for a file that is there: both change places, since ext4 begins to write a
+/// file to the disk when it is renamed over another one, and who renames waits while the disk is
+/// busy. What was written, unless the file system cannot do that and it was done as ever.
+pub(super) fn exchange_at(
+    at: &OwnedFd,
+    name: &str,
+    content: &[u8],
+    mode: u32,
+) -> Result<Option<OwnedFd>, Failure> {
+    let doing = || format!("cannot write {name} of the store");
+    let aside = format!(".{name}.{}.{}", std::process::id(), now_nanos());
+    let written = write_new_at(at, &aside, content, mode).and_then(|file| {
+        match renameat_with(at, &aside, at, name, RenameFlags::EXCHANGE) {
+            // It is the old one by now.
+            Ok(()) => unlinkat(at, &aside, AtFlags::empty()).map(|()| Some(file)).doing(doing),
+            Err(_) => renameat(at, &aside, at, name).map(|()| None).doing(doing),
+        }
     });
     if written.is_err() {
         let _ = unlinkat(at, &aside, AtFlags::empty());

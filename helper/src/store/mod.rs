@@ -34,10 +34,13 @@ use remove::remove_counted;
 use crate::protocol::{Area, Bytes, Doing, Failure, Place, Reply, StoreCall};
 use crate::sandbox::identity::Entered;
 use crate::sandbox::tree;
-use crate::sys::lock::{self, Sharing};
+use crate::sys::{
+    self,
+    lock::{self, Sharing},
+};
 use rustix::fs::{Mode, OFlags, RenameFlags, openat, renameat_with};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// Name of the directory, in each writable area, where removed trees wait for their deletion.
@@ -136,8 +139,7 @@ pub fn serve(
             });
         }
         StoreCall::Write(place, content) => {
-            let (parent, name) = files::parent(entered, place)?;
-            files::replace_at(&parent, name, content, 0o644)?;
+            write(entered, place, content)?;
         }
         StoreCall::Copy { from, to } => {
             let source = open_directory(entered, from)?;
@@ -155,6 +157,43 @@ pub fn serve(
         StoreCall::ProbeOverlay => probe_overlay(entered)?,
     }
     Ok(Reply::Done)
+}
+
+/// What is left to do when a small file was replaced and nobody waits: writing the new one, and
+/// deleting the old one, which happens when it is closed. Both may wait for the disk, behind
+/// everything that is being written.
+#[derive(Debug)]
+pub struct Replaced {
+    new: OwnedFd,
+    old: OwnedFd,
+}
+
+impl Replaced {
+    /// What it needs.
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        [self.new.as_raw_fd(), self.old.as_raw_fd()]
+    }
+
+    /// Does it.
+    pub fn finish(self) {
+        sys::file::begin_writing(self.new.as_fd());
+    }
+}
+
+/// Replaces a small file in one step, and leaves for later what need not be done at once.
+pub fn write(
+    entered: &Entered,
+    place: &Place,
+    content: &[u8],
+) -> Result<Option<Replaced>, Failure> {
+    let (parent, name) = files::parent(entered, place)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(old) = openat(&parent, name, flags, Mode::empty()) else {
+        files::replace_at(&parent, name, content, 0o644)?;
+        return Ok(None);
+    };
+    let new = files::exchange_at(&parent, name, content, 0o644)?;
+    Ok(new.map(|new| Replaced { new, old }))
 }
 
 /// Moves `place` into the trash of its area; its new parent and name, or nothing if it is missing.

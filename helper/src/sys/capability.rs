@@ -45,9 +45,9 @@ pub const IN_USER_NAMESPACE: &[Capability] = &[
 pub const AS_REAL_ROOT: &[Capability] =
     &[0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 18, 27, 28, 29, 31];
 
-/// Removes every capability but `keep` from the bounding set and from the current sets, so that
-/// no program, setuid or not, can get it back.
-pub fn limit(keep: &[Capability]) -> Result<(), Errno> {
+/// Removes every capability but `keep` from the bounding set: no program that is executed from now
+/// on, setuid or not, gets another one. What this process itself may do stays.
+pub fn bound(keep: &[Capability]) -> Result<(), Errno> {
     let last = last_capability();
     for capability in 0..=last {
         if !keep.contains(&capability) {
@@ -63,6 +63,12 @@ pub fn limit(keep: &[Capability]) -> Result<(), Errno> {
             }
         }
     }
+    Ok(())
+}
+
+/// Removes every capability but `keep` from the current sets. Programs that are executed get them
+/// back as far as [`bound`] left them.
+pub fn limit(keep: &[Capability]) -> Result<(), Errno> {
     let mut mask = 0u64;
     for capability in keep {
         mask |= 1 << capability;

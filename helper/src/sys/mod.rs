@@ -5,6 +5,7 @@
 //! user namespaces came with 5.11); newer features are probed by their callers.
 
 pub mod capability;
+pub mod file;
 pub mod keyring;
 pub mod lock;
 pub mod mount;

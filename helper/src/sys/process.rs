@@ -143,6 +143,12 @@ pub fn reset_signals() {
             }
         }
     }
+    unblock_signals();
+}
+
+/// No signal blocked. What the helper's forks inherit of their parent besides is in order: it has
+/// reset the actions at its start, and nobody sets any afterwards.
+pub fn unblock_signals() {
     // SAFETY: an emptied set is initialised, and sigprocmask copies it.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();

@@ -1,6 +1,6 @@
 //! The parts of a `.deb` (`deb(5)`): the control files in memory, the content as a stream.
 
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 
 use serde::{Deserialize, Serialize};
 
@@ -144,7 +144,7 @@ impl<R: Read> DebReader<R> {
 
     /// The content. The stream must be read to its end before [`DebReader::finish`]. Whoever made
     /// the reader has compared the SHA-256 of the `.deb`.
-    pub(crate) fn data(&mut self) -> Result<TarStream<impl Read + '_>, Error> {
+    pub(crate) fn data(&mut self) -> Result<TarStream<impl BufRead + '_>, Error> {
         let input = BufReader::with_capacity(64 << 10, self.archive.data());
         let decoder = Decoder::new(self.compression, input, Sums::Trust)
             .map_err(|problem| Error::new(&self.name, problem).in_member(&self.data_member))?;

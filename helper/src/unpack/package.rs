@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -406,12 +406,12 @@ impl<'t, 'a> Job<'t, 'a> {
         Ok(())
     }
 
-    fn file<R: Read>(
+    fn file<B: BufRead>(
         &mut self,
         path: &[u8],
         target: &[u8],
         entry: &Entry,
-        stream: &mut TarStream<R>,
+        stream: &mut TarStream<B>,
     ) -> Result<Placed, Problem> {
         struct Sum(Md5);
         impl Watch for Sum {

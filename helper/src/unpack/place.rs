@@ -1,6 +1,6 @@
 //! Puts the entries of a tar stream into a tree.
 
-use std::io::Read;
+use std::io::BufRead;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -222,11 +222,11 @@ impl<'t, 'a> Placer<'t, 'a> {
     }
 
     /// A regular file with the data that follows in `stream`.
-    pub(crate) fn file<R: Read>(
+    pub(crate) fn file<B: BufRead>(
         &mut self,
         path: &[u8],
         entry: &Entry,
-        stream: &mut TarStream<R>,
+        stream: &mut TarStream<B>,
         budget: &mut Budget,
         watch: &mut dyn Watch,
         cancel: Option<&AtomicBool>,

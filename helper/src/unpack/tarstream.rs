@@ -57,22 +57,24 @@ pub(crate) struct Entry {
 }
 
 /// A tar stream. What of an entry's data is not consumed is skipped by [`TarStream::next`].
-pub(crate) struct TarStream<R> {
-    stream: BufReader<R>,
+pub(crate) struct TarStream<B> {
+    stream: B,
     left: u64,
     padding: u64,
     /// Records of a global pax header, which apply to all later entries.
     global: Pax,
 }
 
-impl<R: Read> TarStream<R> {
+impl<R: Read> TarStream<BufReader<R>> {
     pub(crate) fn new(stream: R) -> Self {
-        Self {
-            stream: BufReader::with_capacity(BUFFER, stream),
-            left: 0,
-            padding: 0,
-            global: Pax::default(),
-        }
+        Self::of(BufReader::with_capacity(BUFFER, stream))
+    }
+}
+
+impl<B: BufRead> TarStream<B> {
+    /// Of a stream that has a buffer of its own, from which the content of files is given.
+    pub(crate) fn of(stream: B) -> Self {
+        Self { stream, left: 0, padding: 0, global: Pax::default() }
     }
 
     /// The next entry, or `None` after the end mark.
@@ -175,13 +177,13 @@ impl<R: Read> TarStream<R> {
         if self.left == 0 {
             return Ok(&[]);
         }
-        let buffer = loop {
-            match self.stream.fill_buf() {
-                Ok(_) => break self.stream.buffer(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Problem::reading(error)),
+        while let Err(error) = self.stream.fill_buf() {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(Problem::reading(error));
             }
-        };
+        }
+        // What is there now is given again.
+        let buffer = self.stream.fill_buf().map_err(Problem::reading)?;
         if buffer.is_empty() {
             return Err(Problem::reading(io::ErrorKind::UnexpectedEof.into()));
         }

@@ -44,7 +44,7 @@ pub fn start(
     match process::fork(0).doing(|| "cannot fork".into())? {
         Fork::Parent(child) => Ok(child.pid),
         Fork::Child => {
-            process::reset_signals();
+            process::unblock_signals();
             let outcome = process::enter(around.programs.network.as_fd(), libc::CLONE_NEWNET)
                 .isolating(|| "cannot enter the empty network".into())
                 .and_then(|()| mounts::enter(around.programs.root))
@@ -74,7 +74,7 @@ pub fn recover(bare: &OwnedFd) -> Result<(), Failure> {
             }
         }
         Fork::Child => {
-            process::reset_signals();
+            process::unblock_signals();
             process::exit_now(i32::from(crate::apply::recover(bare.as_fd()).is_err()))
         }
     }

@@ -209,6 +209,22 @@ class Buildroot(Work):
         """Starts :meth:`import_`."""
         return Operation(self._calls.import_(file), cancel)
 
+    async def import_layers(
+        self,
+        file: StrPath,
+        *,
+        on_event: OnEvent | None = None,
+        cancel: CancelToken | None = None,
+    ) -> tuple[str, ...]:
+        """:meth:`debmock.Buildroot.import_layers`."""
+        return await self.start_import_layers(file, cancel=cancel).result(on_event)
+
+    def start_import_layers(
+        self, file: StrPath, *, cancel: CancelToken | None = None
+    ) -> Operation[tuple[str, ...]]:
+        """Starts :meth:`import_layers`."""
+        return Operation(self._calls.import_layers(file), cancel)
+
     async def snapshot(
         self, name: str, *, on_event: OnEvent | None = None, cancel: CancelToken | None = None
     ) -> None:
