@@ -14,6 +14,8 @@ EXTRA = "ed"
 def bootstrap(bench, place, wanted):
     """Rows `cold` and `near`."""
     used, near, stages = [], [], {"cold": [], "near": []}
+    # a mirror is warm when it has served the packages
+    bench.stock(place)
 
     def made(sample, path):
         sample.disk = measure.allocated(path)

@@ -1,17 +1,20 @@
 """Dependencies and builds of a source package, against apt, dpkg-buildpackage and sbuild."""
 
 import os
+import re
 import threading
 import time
 
 from . import Failure, measure, tools
 from .measure import Sample
-from .rows import APT, BARE, OURS, SBUILD, SOURCE, SUITE, Outcome, of
+from .rows import APT, BARE, OURS, SBUILD, SBUILD_LESS, SOURCE, SUITE, Outcome, of
 from .stock import CONFIG
 
 BUILD_PATH = "/build/reproducible-path"
-# Downloads and indexes: what is known at the start of a row. Other parts of the store are not.
+# Downloads and indexes: what is known at the start of a row. Other parts of the store are not, nor
+# what apt once worked out of the indexes.
 KNOWN = ("debs", "lists", "sources")
+WORKED_OUT = "lists/v1/plans"
 
 
 def build(bench, place, wanted):
@@ -30,7 +33,7 @@ class Workshop:
 
     def __init__(self, bench, place, wanted):
         self.bench, self.place, self.wanted = bench, place, wanted
-        self.stock, self.used, self.apt = bench.stock(place), [], []
+        self.stock, self.used, self.apt, self.less = bench.stock(place), [], [], []
         self.stages = {name: [] for name in wanted}
         self.dsc = self.stock.dsc()
         bench.tell(f"building {SOURCE} once, for its downloads")
@@ -48,6 +51,7 @@ class Workshop:
         # by the user: what it may not read is no download
         self.place.run(["mkdir", "-m", "700", f"{work}/cache"], work, weigh=False)
         self.place.run(words, work, weigh=False)
+        self.place.run(["rm", "-rf", f"{work}/cache/{WORKED_OUT}"], work, weigh=False)
         self.bench.ours(self.place, work, "init")
         return work
 
@@ -116,6 +120,7 @@ class Workshop:
         # its root is gone at its end: what stays for the next build is the archive of the root
         sample.disk = measure.allocated(self.stock.tar)
         self.apt.append(Sample(install_seconds(lines)))
+        self.less.append(Sample(sample.seconds - download_seconds(lines)))
         return sample
 
     def outcomes(self, series):
@@ -123,21 +128,15 @@ class Workshop:
         for name in self.wanted:
             if name not in series:
                 continue
-            beside, notes = {OURS: series[name]}, []
+            beside = {OURS: series[name]}
             if name == "deps" and self.apt:
                 beside[APT] = self.apt
-                notes.append("apt-get's time is read from sbuild's log, from its first line to the "
-                             "end of the installation without the download; what sbuild does "
-                             "around it is not counted")
             elif name == "rebuild" and BARE in series:
                 beside[BARE] = series[BARE]
-                notes.append("dpkg-buildpackage runs in an open session of a root with these "
-                             "dependencies, in the environment of builds; only it is timed")
             elif name == "whole" and SBUILD in series:
                 beside[SBUILD] = series[SBUILD]
-                notes.append("sbuild has its kept archive of the root, not packed, and no upgrade "
-                             "to do; debmock has its base and the downloads")
-            found.append(Outcome(of(name), self.place.user, beside, notes, self.stages[name]))
+                beside[SBUILD_LESS] = self.less
+            found.append(Outcome(of(name), self.place.user, beside, stages=self.stages[name]))
         return found
 
     def remove(self):
@@ -165,6 +164,21 @@ class Clock:
     def __exit__(self, *_error):
         os.close(self.writer)
         self.thread.join(timeout=5)
+
+
+def download_seconds(lines):
+    """How long apt-get downloaded packages and indexes according to sbuild's log. Between two
+    lines of a section, so that what it does before it asks for anything is not of it."""
+    spent, first, last = 0.0, None, None
+    for at, line in lines:
+        if re.match(r"(Get|Hit|Ign|Err):\d+ ", line):
+            # apt says Get where a file begins
+            first, last = first or at, at
+        elif first and line.startswith("Fetched "):
+            spent, first = spent + at - first, None
+        elif first and line.startswith("Reading package lists"):
+            spent, first = spent + last - first, None
+    return spent
 
 
 def install_seconds(lines):

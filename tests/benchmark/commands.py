@@ -3,15 +3,15 @@
 import contextlib
 import os
 
-from . import Failure, measure, tools, trace
+from . import Failure, measure, tools
 from .judge import missed
 from .measure import Sample
-from .rows import BWRAP, OURS, SHORT_LEAST, SHORT_ROUNDS, Outcome, of
+from .rows import ANEW, BWRAP, OURS, SHORT_LEAST, SHORT_ROUNDS, STOOD, Outcome, of
 from .stock import CONFIG
 
 # The first runs read programs from the disk.
 WARM = 3
-# How often what missed its target is done under strace.
+# How often each is done under a trace, after all that counts.
 TRACED = 10
 # schroot reads sessions' definitions only there; the file is removed at the end.
 SCHROOT = "/etc/schroot/chroot.d"
@@ -46,11 +46,10 @@ def command(bench, place, wanted):
             heavy = place.run(runs[name]("sleep", "0.7"), stock.work)
             series[name][0].memory = heavy.memory
             series[name][0].own_memory = heavy.own_memory
-    outcome = Outcome(of("chroot"), place.user, series,
-                      ["memory is that of a sleep in place of true; schroot: begins a session with "
-                       "an overlay, runs, ends it"])
-    if missed(outcome):
-        outcome.calls = traced(bench, place, ours("true"), stock.work)
+        outcome = Outcome(of("chroot"), place.user, series,
+                          ["memory is that of a sleep in place of true"])
+        if missed(outcome):
+            outcome.division = bench.divided(place, ours("true"), stock.work, times=TRACED)
     return [outcome]
 
 
@@ -79,39 +78,29 @@ def library(bench, place, wanted):
     stock, rounds = bench.stock(place), short(bench.rounds)
     if not tools.find("bwrap"):
         raise Failure("bubblewrap is missing; tests/bench --prepare brings it")
-    arguments = ["latency", CONFIG, str(rounds + WARM), *stock.bwrap("true")]
-    times, whole = bench.library(place, stock.work, *arguments)
+    arguments = ["latency", CONFIG, str(rounds + WARM), str(TRACED), *stock.bwrap("true")]
+    with bench.traced(place) as tracer:
+        times, whole = bench.library(place, stock.work, *arguments, tracer=tracer)
+        divisions = tracer.divisions(times["traced"], times["process"])
     outcomes = []
     for name in wanted:
-        series = {OURS: [Sample(seconds) for seconds in times[name][WARM:]],
-                  BWRAP: [Sample(seconds) for seconds in times["other"][WARM:]]}
+        parts = {OURS: name, BWRAP: "other"}
+        if name == "fresh":
+            parts |= {STOOD: "stood", ANEW: "anew"}
+        series = {who: [Sample(seconds) for seconds in times[part][WARM:]]
+                  for who, part in parts.items()}
         series[OURS][0].memory, series[OURS][0].own_memory = whole.memory, whole.own_memory
         outcome = Outcome(of(name), place.user, series,
                           ["memory is that of Python with the module, and of its session"])
+        if name == "fresh":
+            outcome.notes.append(
+                f"“{STOOD}” is without clean() and the choice of the base: what a root costs that "
+                f"already stands on its base; “{ANEW}” makes, besides, a Buildroot, with a helper "
+                "of its own, and closes it")
         if missed(outcome):
-            arguments[2] = str(TRACED)
-            outcome.calls = traced_library(bench, place, stock.work, name, arguments)
-            outcome.notes.append(f"the trace is of {TRACED} times")
+            outcome.division = divisions.get(name)
         outcomes.append(outcome)
     return outcomes
-
-
-def traced_library(bench, place, work, name, arguments):
-    """System calls of one part of library.py by time."""
-    words = [bench.python, os.path.join(bench.base, "library.py"), *arguments]
-    return traced(bench, place, words, work, bench.python_environment(), name)
-
-
-def traced(bench, place, words, work, more=None, between=None):
-    """System calls by time, or nothing without strace."""
-    if not tools.find("strace"):
-        bench.leave_out("traces of system calls", "strace is missing; tests/bench --prepare")
-        return []
-    try:
-        return trace.calls(place, words, work, more or {}, between)
-    except Failure as why:
-        bench.leave_out(f"a trace of system calls as {place.user}", str(why))
-        return []
 
 
 def short(rounds):

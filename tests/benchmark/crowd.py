@@ -31,5 +31,7 @@ def eight(bench, place, wanted):
             notes.append(f"the time of all is divided by {shares:g}: {COUNT} computations on "
                          f"{cores} cores")
         ratio = after / before if kind == "sleep" else None
-        outcomes.append(Outcome(of(name), place.user, series, notes, disk_ratio=ratio))
+        waits = times["waits"] if kind == "sleep" else None
+        outcomes.append(Outcome(of(name), place.user, series, notes, disk_ratio=ratio,
+                                waits=waits))
     return outcomes

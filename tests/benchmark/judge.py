@@ -1,4 +1,4 @@
-"""Whether a row met its targets: medians and spread of what rounds say."""
+"""Whether a row met its targets: medians of what rounds say, never a spread, which is shown only."""
 
 import dataclasses
 import statistics
@@ -20,6 +20,7 @@ class Verdict:
     met: bool
     stretch_met: bool = False
     beside: str = ""
+    largest: float | None = None
 
 
 def seconds(samples):
@@ -50,18 +51,22 @@ def judge(outcome):
             ratio = outcome.disk_ratio
             if ratio is not None:
                 found.append(Verdict(target, ratio, ratio, ratio, ratio <= target.limit))
+        elif target.what == "waits":
+            waits = outcome.waits
+            if waits is not None:
+                found.append(Verdict(target, waits, waits, waits, waits <= target.limit))
         elif not ours or (target.against and not theirs):
             continue
         elif not target.against:
-            middle, low, high = spread(seconds(ours))
-            found.append(Verdict(target, middle, low, high, middle <= target.limit))
+            values = seconds(ours)
+            middle, low, high = spread(values)
+            found.append(Verdict(target, middle, low, high, middle <= target.limit,
+                                 largest=max(values)))
         elif target.what == "same":
             middle, low, high = spread(seconds(ours))
-            other, least, most = spread(seconds(theirs))
-            # what repeats of one size differ by, the sizes may
-            room = max(high - low, most - least)
+            other = statistics.median(seconds(theirs))
             found.append(Verdict(target, middle / other, low / other, high / other,
-                                 abs(middle - other) <= room))
+                                 middle / other <= target.limit))
         elif target.what == "added":
             gaps = [one - two for one, two in zip(seconds(ours), seconds(theirs))]
             middle, low, high = spread(gaps)
@@ -77,6 +82,12 @@ def judge(outcome):
                 verdict.beside = f"{allowed:+.2f} s to {target.limit:g} × the other"
             found.append(verdict)
     return found
+
+
+def unjudged(outcome):
+    """The targets of a row that were not judged, since something for them was not measured."""
+    judged = [verdict.target for verdict in judge(outcome)]
+    return [target for target in outcome.row.targets if target not in judged]
 
 
 def missed(outcome):

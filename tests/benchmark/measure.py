@@ -28,6 +28,7 @@ class Sample:
     memory: int | None = None
     own_memory: int | None = None
     disk: int | None = None
+    process: int | None = None
 
 
 def tree(root):
@@ -85,10 +86,11 @@ class Scales:
         self.thread.join()
 
 
-def run(words, environment, folder, output=None, weigh=True):
+def run(words, environment, folder, output=None, weigh=True, keep=()):
     """Runs a command. Its sample, its status, and the end of what it said to standard error.
 
-    `output` is an open file for its standard output, which is dropped otherwise.
+    `output` is an open file for its standard output, which is dropped otherwise; `keep` are
+    descriptors that it gets.
     """
     errors_read, errors_write = os.pipe()
     kept = bytearray()
@@ -100,7 +102,8 @@ def run(words, environment, folder, output=None, weigh=True):
 
     start = time.perf_counter()
     process = subprocess.Popen(words, env=environment, cwd=folder, stdin=subprocess.DEVNULL,
-                               stdout=output or subprocess.DEVNULL, stderr=errors_write)
+                               stdout=output or subprocess.DEVNULL, stderr=errors_write,
+                               pass_fds=keep)
     os.close(errors_write)
     drainer = threading.Thread(target=drain, daemon=True)
     drainer.start()
@@ -114,7 +117,7 @@ def run(words, environment, folder, output=None, weigh=True):
         raise
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
-    sample = Sample(seconds, usage.ru_utime + usage.ru_stime)
+    sample = Sample(seconds, usage.ru_utime + usage.ru_stime, process=process.pid)
     if scales:
         scales.end()
         if scales.all:

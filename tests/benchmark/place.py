@@ -59,13 +59,14 @@ class Place:
             "DEBMOCK_CACHE_DIR": f"{work}/cache", "DEBMOCK_STATE_DIR": f"{work}/state",
         } | more
 
-    def run(self, words, work, output=None, weigh=True, environment=None):
+    def run(self, words, work, output=None, weigh=True, environment=None, keep=()):
         """Runs a command of the user in a directory; its sample.
 
         Raises Failure when it fails.
         """
         given = environment or self.environment(work)
-        sample, status, said = measure.run(self.command(words), given, work, output, weigh)
+        sample, status, said = measure.run(self.command(words), given, work, output, weigh,
+                                           keep)
         if status:
             raise Failure(f"{os.path.basename(words[0])} ended with {status}: "
                           f"{hidden(measure.gist(said))}")

@@ -1,6 +1,8 @@
 """A run as pictures: SVG, drawn by matplotlib, the same bytes for the same numbers."""
 
+import contextlib
 import os
+import sys
 import statistics
 
 from . import Failure
@@ -16,7 +18,8 @@ def library():
     try:
         import matplotlib
     except ImportError as error:
-        raise Failure("matplotlib is missing; tests/bench --prepare brings it") from error
+        raise Failure(f"{sys.executable} has no matplotlib; tests/bench --prepare brings it to "
+                      "/usr/bin/python3") from error
     matplotlib.use("svg")
     matplotlib.rcParams.update({"svg.hashsalt": "debmock", "svg.fonttype": "none",
                                 "font.family": "sans-serif", "font.size": 9})
@@ -25,10 +28,18 @@ def library():
 
 
 def write(folder, outcomes):
-    """ratios.svg and times.svg."""
-    pyplot = library()
-    save(pyplot, ratios(pyplot, outcomes), os.path.join(folder, "ratios.svg"))
-    save(pyplot, times(pyplot, outcomes), os.path.join(folder, "times.svg"))
+    """Draws what there is to draw: the names of the files. Those of an earlier run go."""
+    os.makedirs(folder, exist_ok=True)
+    for name in DRAWN:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, name))
+    pyplot, written = library(), []
+    for name, draw in DRAWN.items():
+        figure = draw(pyplot, outcomes)
+        if figure:
+            save(pyplot, figure, os.path.join(folder, name))
+            written.append(name)
+    return written
 
 
 def save(pyplot, figure, path):
@@ -51,9 +62,11 @@ def ratios(pyplot, outcomes):
     bars = []
     for outcome in outcomes:
         for verdict in judge(outcome):
-            if verdict.target.against and verdict.target.what == "time":
+            if verdict.target.against and verdict.target.what in ("time", "same"):
                 label = f"{outcome.row.title}, {outcome.user}\nagainst {verdict.target.against}"
                 bars.append((label, verdict))
+    if not bars:
+        return None
     figure, axes = pyplot.subplots(figsize=(8, 1.2 + 0.36 * max(1, len(bars))))
     for at, (_, verdict) in enumerate(bars):
         # points, since a logarithmic axis has no zero that a bar could begin at
@@ -86,6 +99,8 @@ def times(pyplot, outcomes):
             for name, samples in outcome.series.items():
                 label = f"{LONG[outcome.row.name]}, {outcome.user}: {name}"
                 bars.append((label, statistics.median(seconds(samples)), name == outcome.row.ours))
+    if not bars:
+        return None
     figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.28 * max(1, len(bars))))
     for at, (_, spent, ours) in enumerate(bars):
         axes.barh(at, spent, color=MET if ours else "#b8b8b8", height=0.7)
@@ -96,3 +111,6 @@ def times(pyplot, outcomes):
     axes.set_xlabel("seconds, median")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+DRAWN = {"ratios.svg": ratios, "times.svg": times}

@@ -25,7 +25,7 @@ AS_USER_ONLY = {"build"}
 # Gigabytes that a group takes on the disk at its worst, of the rounds, with some to spare.
 NEEDS = {"bootstrap": lambda rounds: 4 + 4 * rounds, "command": lambda _rounds: 3,
          "library": lambda _rounds: 3, "build": lambda rounds: 4 + 2 * rounds,
-         "changes": lambda rounds: 8 + 2 * rounds, "eight": lambda _rounds: 3,
+         "changes": lambda _rounds: 16, "eight": lambda _rounds: 3,
          "transfer": lambda rounds: 4 + 2 * rounds, "python": lambda _rounds: 1}
 DESCRIPTION = """\
 Compares debmock with mmdebstrap, debootstrap, rdebootstrap, sbuild, schroot and bubblewrap: all
@@ -130,12 +130,13 @@ def tell_all(bench, options, facts, outcomes):
     for line in report.show(outcomes):
         print(line)
     if options.folder:
-        versions = {"debmock": bench.version, **tools.versions()}
-        report.write(options.folder, facts, versions, outcomes, bench.left_out, options.rounds)
+        versions, pictures = {"debmock": bench.version, **tools.versions()}, []
         try:
-            plot.write(options.folder, outcomes)
+            pictures = plot.write(options.folder, outcomes)
         except Failure as why:
             bench.leave_out("pictures", str(why))
+        report.write(options.folder, facts, versions, outcomes, bench.left_out, options.rounds,
+                     pictures)
         print(f"\nwritten to {options.folder}")
     print("\nleft out:" if bench.left_out else "\nnothing was left out")
     for line in bench.left_out:
@@ -173,6 +174,22 @@ def prepared(options, base):
     return bench
 
 
+def leave_out_others(bench, options, found):
+    """Names what nobody asked for, and targets that have nothing to be judged by."""
+    for group in rows.GROUPS:
+        others = [row.name for row in rows.ROWS
+                  if row.group == group and row.name not in {row.name for row in options.rows}]
+        if others:
+            bench.leave_out(", ".join(others), "not asked for")
+    if options.user:
+        for user in {"root", tools.USER} - set(options.user):
+            bench.leave_out(f"everything as {user}", "not asked for")
+    for outcome in found:
+        for target in judge.unjudged(outcome):
+            bench.leave_out(f"{outcome.row.title} as {outcome.user}, target {target.said()}",
+                            "not judged, since one of both was not measured")
+
+
 def run(bench, options):
     """All rows: outcomes in the order of rows."""
     found = []
@@ -199,6 +216,7 @@ def run(bench, options):
             tell(f"{group} as {place.user} took {time.monotonic() - start:.0f} s")
         # when all have been measured: after it, some file systems are slow for minutes
         bench.remove_used()
+    leave_out_others(bench, options, found)
     order = {row.name: number for number, row in enumerate(rows.ROWS)}
     found.sort(key=lambda outcome: order[outcome.row.name])
     for outcome in found:

@@ -1,11 +1,13 @@
 """What several rows share, made once for each user: a store with a root, its archive, its tree."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
+import time
 
-from . import Failure, trace
+from . import Failure, chain, trace, tracer as tracing
 from .rows import SOURCE, SUITE
 
 CONFIG = f"debian-{SUITE}"
@@ -42,6 +44,31 @@ class Bench:
         self.broken = True
         self.leave_out(what, f"failed: {why}")
 
+    @contextlib.contextmanager
+    def traced(self, place):
+        """A tracer for as long as the block runs, or one that sees nothing."""
+        with contextlib.ExitStack() as stack:
+            try:
+                found = stack.enter_context(tracing.tracer())
+            except Failure as why:
+                self.leave_out(f"divisions of time as {place.user}", str(why))
+                found = tracing.Blind()
+            yield found
+
+    def divided(self, place, words, work, times=1, before=None):
+        """Where the time of a command goes, or None. `before` each time something may be done."""
+        divisions = []
+        for _ in range(times):
+            if before:
+                before()
+            with self.traced(place) as tracer:
+                tracer.turn(True)
+                sample = place.run(words, work, weigh=False)
+                end = time.perf_counter()
+                found = tracer.divisions({"all": [[end - sample.seconds, end]]}, sample.process)
+                divisions += found.values()
+        return chain.mean(divisions)
+
     def stock(self, place):
         if place.user not in self._stocks:
             self.tell(f"making a root for {place.user}")
@@ -60,16 +87,21 @@ class Bench:
                                environment=environment)
         return sample, trace.stages(events, sample.seconds)
 
-    def library(self, place, work, *arguments):
-        """Runs library.py as the user; what it found, and its sample."""
+    def library(self, place, work, *arguments, tracer=None):
+        """Runs library.py as the user; what it found, and its sample. It turns the tracer on and
+        off around what it repeats for that."""
         if not self.python:
             raise Failure("no interpreter can import debmock: see DEBMOCK_PYTHON")
         script = os.path.join(self.base, "library.py")
         path = os.path.join(work, "library.json")
         environment = place.environment(work, **self.python_environment())
+        keep = ()
+        if tracer and tracer.switch is not None:
+            keep = (tracer.switch,)
+            environment["DEBMOCK_BENCH_SWITCH"] = str(tracer.switch)
         with open(path, "wb") as output:
             sample = place.run([self.python, script, *arguments], work, output=output,
-                               environment=environment)
+                               environment=environment, keep=keep)
         with open(path) as file:
             return json.load(file), sample
 

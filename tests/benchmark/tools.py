@@ -23,7 +23,6 @@ PACKAGES = {
     "newuidmap": "uidmap",
     "newgidmap": "uidmap",
     "setpriv": "util-linux",
-    "strace": "strace",
     "tar": "tar",
     "zstd": "zstd",
     "mkfs.ext4": "e2fsprogs",
