@@ -150,7 +150,7 @@ struct Helper {
     tidier: Option<Child>,
     /// When to do what nobody shall wait for, unless another request comes before.
     rest_at: Option<Instant>,
-    /// What is left to do of small files that were replaced.
+    /// Small files that were replaced, and are to be deleted.
     replaced: Vec<Replaced>,
 }
 
@@ -602,7 +602,7 @@ impl Helper {
 
 /// Starts a process that empties the trash and ends by itself. It outlives the helper: what was
 /// removed is gone soon, and nobody waits for it. It has nothing of the caller's: no descriptor,
-/// no directory, no mount but that of the store, no terminal. Before that it does what is left of
+/// no directory, no mount but that of the store, no terminal. Before that it deletes
 /// `replaced`.
 fn sweep(entered: &Entered, replaced: Vec<Replaced>) {
     let child = match process::fork(0) {
@@ -611,7 +611,7 @@ fn sweep(entered: &Entered, replaced: Vec<Replaced>) {
             // Its parent shall not be one that never waits for it.
             if let Ok(Fork::Child) = process::fork(0) {
                 detach(entered, &replaced);
-                replaced.into_iter().for_each(Replaced::finish);
+                drop(replaced);
                 if store::has_trash(entered) {
                     leave_mounts(entered);
                     store::sweep(entered);
@@ -629,7 +629,7 @@ fn sweep(entered: &Entered, replaced: Vec<Replaced>) {
 fn detach(entered: &Entered, replaced: &[Replaced]) {
     let _ = rustix::process::setsid();
     let mut kept: Vec<_> = entered.areas.iter().map(|(_, area)| area.as_raw_fd()).collect();
-    kept.extend(replaced.iter().flat_map(Replaced::descriptors));
+    kept.extend(replaced.iter().map(Replaced::descriptor));
     process::keep_descriptors(&kept);
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         for number in 0..3 {

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use debmock_tests::deb::Deb;
+use debmock_tests::machine;
 use debmock_tests::or_skip;
 use debmock_tests::rig::{Rig, Said, said, tiny_archive};
 
@@ -41,18 +42,64 @@ fn a_layer_stays_as_long_as_a_buildroot_of_any_state_directory_stands_on_it() {
     assert_eq!(rig.layers(), 0);
 }
 
+/// What is told of buildroots.
+fn told(rig: &Rig) -> Vec<PathBuf> {
+    let zones = fs::read_dir(rig.area.cache().join("layers/v1")).unwrap().flatten();
+    let uses = zones.map(|zone| zone.path().join("locks/uses"));
+    uses.flat_map(|uses| fs::read_dir(uses).into_iter().flatten().flatten())
+        .map(|entry| entry.path())
+        .collect()
+}
+
 #[test]
-fn a_buildroot_whose_state_directory_is_gone_keeps_no_layer() {
+fn a_buildroot_that_cannot_be_seen_keeps_its_layers_for_a_month() {
+    or_skip!(machine::need_root());
     let rig = or_skip!(Rig::new(&or_skip!(tiny_archive())));
     let other = beside(&rig);
+    let scrub = || said(rig.program(&["scrub", "layers"]));
     said(elsewhere(&rig, &other, &["init"])).assert_success();
-    said(rig.program(&["scrub", "layers"])).assert_success();
+    // As with a disk that is not mounted.
+    let away = other.with_file_name("away");
+    fs::rename(&other, &away).unwrap();
+    scrub().assert_success();
     assert_eq!(rig.layers(), 1);
-    // As its owner would: the trees belong to sub-ids.
-    said(elsewhere(&rig, &other, &["scrub", "chroot"])).assert_success();
-    fs::rename(&other, other.with_file_name("moved-state")).unwrap();
-    said(rig.program(&["scrub", "layers"])).assert_success();
+    let [one] = &told(&rig)[..] else { panic!("{:?}", told(&rig)) };
+    let text = fs::read_to_string(one).unwrap();
+    let (before, rest) = text.split_once("\"told\":").unwrap();
+    let since: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    let old = since.parse::<u64>().unwrap() - 31 * 86_400;
+    fs::write(one, "{").unwrap();
+    let damaged = scrub();
+    assert!(
+        damaged.code == Some(20) && damaged.text.contains("open that buildroot"),
+        "{damaged:?}"
+    );
+    assert_eq!(rig.layers(), 1);
+    fs::write(one, format!("{before}\"told\":{old}{}", &rest[since.len()..])).unwrap();
+    scrub().assert_success();
     assert_eq!(rig.layers(), 0);
+    fs::rename(&away, &other).unwrap();
+    said(elsewhere(&rig, &other, &["scrub", "chroot"])).assert_success();
+}
+
+#[test]
+fn another_directory_of_the_same_path_is_another_one() {
+    or_skip!(machine::need_root());
+    let rig = or_skip!(Rig::new(&or_skip!(tiny_archive())));
+    let (shared, away) = (beside(&rig), beside(&rig).with_file_name("away"));
+    // As in two containers, of which each has its own.
+    said(elsewhere(&rig, &shared, &["init"])).assert_success();
+    fs::rename(&shared, &away).unwrap();
+    said(elsewhere(&rig, &shared, &["list"])).assert_success();
+    said(elsewhere(&rig, &shared, &["scrub", "all"])).assert_success();
+    assert_eq!(rig.layers(), 1);
+    said(elsewhere(&rig, &shared, &["init"])).assert_success();
+    assert_eq!(told(&rig).len(), 2);
+    said(elsewhere(&rig, &shared, &["scrub", "chroot"])).assert_success();
+    fs::remove_dir_all(&shared).unwrap();
+    fs::rename(&away, &shared).unwrap();
+    said(elsewhere(&rig, &shared, &["chroot", "--", "true"])).assert_success();
+    said(elsewhere(&rig, &shared, &["scrub", "chroot"])).assert_success();
 }
 
 #[test]

@@ -25,19 +25,33 @@ fn common() -> BuiltDeb {
                       rm /usr/share/common/removed /usr/share/tiny-taken\n\
                       chmod 600 /usr/share/common/closed\necho new > /usr/share/common/made\n";
     Deb::new("common", "1", "all")
-        .script("preinst", "#!/bin/sh\necho \"$1\" > /var/lib/preinst\n")
         .script("postinst", configured)
         .file("/usr/share/common/plain", 0o644, "plain\n")
         .file("/usr/share/common/removed", 0o644, "removed\n")
         .file("/usr/share/common/closed", 0o644, "closed\n")
         .file("/usr/share/common/setuid", 0o4755, "#!/bin/sh\n")
-        .file("/usr/share/common/first", 0o644, "two names\n")
-        .hardlink("/usr/share/common/second", "/usr/share/common/first")
+        .file("/usr/share/common/first", 0o644, "first\n")
         .symlink("/usr/share/common/link", "first")
         .dir("/usr/share/common/sticky", 0o1777)
         .file("/usr/share/closed/inside", 0o644, "inside\n")
         .file("/opt/alias/through", 0o644, "through a link\n")
         .conffile("/etc/common.conf", "asked = yes\n")
+        .build()
+}
+
+/// One whose script looks for what comes with it, and with others.
+fn acting() -> BuiltDeb {
+    let look = "#!/bin/sh\nset -e\nfor one in /opt//[al]*; do echo $one; done > /var/lib/looked\n";
+    Deb::new("acting", "1", "all").script("preinst", look).file("/opt/acting", 0o644, "").build()
+}
+
+/// One whose script changes a file that has two names.
+fn linked() -> BuiltDeb {
+    let change = "#!/bin/sh\nset -e\necho more >> /opt/linked/one\nchmod 755 /opt/linked/two\n";
+    Deb::new("linked", "1", "all")
+        .script("postinst", change)
+        .file("/opt/linked/one", 0o644, "one\n")
+        .hardlink("/opt/linked/two", "/opt/linked/one")
         .build()
 }
 
@@ -69,6 +83,10 @@ fn archive() -> Result<ArchiveBuilder, Skip> {
         .deb(common())
         .deb(root.build())
         .deb(again.build())
+        .deb(acting())
+        .deb(linked())
+        .source(source("acts", "acting, left"))
+        .source(source("links", "linked, left"))
         .source(source("one", "common, left"))
         .source(source("two", "common, right"))
         .source(source("same", "left, common, other"))
@@ -158,10 +176,10 @@ fn what_a_layer_has_is_neither_fetched_nor_decoded_for_the_next_one() {
         assert!(second.text.contains("Taking 2 of 3 packages"), "{}", second.text);
         assert!(second.text.contains("configuring with dpkg"), "{}", second.text);
         let warm = manifest(&rig, "b");
-        let script = "cat /usr/share/common/plain /var/lib/preinst /opt/alias/through; \
+        let script = "cat /usr/share/common/plain /opt/alias/through; \
                       readlink /opt/alias; ls /opt; stat -c %a /usr/share/closed";
         let seen = inside(&rig, "b", script);
-        let expected = "plain\nchanged in place\ninstall\nthrough a link\n../usr/share/real\n\
+        let expected = "plain\nchanged in place\nthrough a link\n../usr/share/real\n\
                         alias\nfakeroot\nright\n2750\n";
         assert_eq!(seen, expected);
         // the same on another machine, on which nothing is known
@@ -202,7 +220,7 @@ fn files_that_were_taken_are_the_same_and_scripts_change_their_own() {
     }
     said(rig.program(&["scrub", "layers"])).assert_success();
     assert_eq!(layers(&rig, "packages-").len(), 1);
-    assert_eq!(inside(&rig, "c", "cat /usr/share/common/second"), "two names\n");
+    assert_eq!(inside(&rig, "c", "cat /usr/share/common/first"), "first\n");
     lose_packages(&rig, &["one_"]);
     dependencies(&rig, "a", "one");
     rig.assert_nothing_lost();
@@ -270,6 +288,23 @@ fn what_stands_in_the_way_is_left_to_dpkg() {
 }
 
 #[test]
+fn what_would_differ_in_two_trees_comes_into_one() {
+    let rig = or_skip!(rig_of(User::current()));
+    dependencies(&rig, "a", "one");
+    let acts = dependencies(&rig, "b", "acts");
+    assert!(acts.text.contains("Not from two trees: preinst of acting"), "{}", acts.text);
+    assert_eq!(inside(&rig, "b", "cat /var/lib/looked"), "/opt//alias\n");
+    let links = dependencies(&rig, "c", "links");
+    assert!(links.text.contains("Not from two trees: linked"), "{}", links.text);
+    let script = "cat /opt/linked/two; stat -c '%a %h' /opt/linked/one";
+    assert_eq!(inside(&rig, "c", script), "one\nmore\n755 2\n");
+    for said in [acts, links] {
+        assert!(!said.text.contains("Left to apt"), "{}", said.text);
+    }
+    rig.assert_nothing_lost();
+}
+
+#[test]
 fn a_layer_in_two_parts_goes_into_an_image_and_comes_out() {
     let rig = or_skip!(rig_of(User::current()));
     dependencies(&rig, "a", "one");
@@ -323,7 +358,7 @@ fn whoever_is_killed_while_packages_are_taken_leaves_no_layer() {
     kill_after_each_line(&rig, &arguments("b", ["installdeps", "two"]), &made);
     assert_eq!(
         inside(&rig, "b", "cat /usr/share/common/first; ls /opt"),
-        "two names\nalias\nfakeroot\nright\n"
+        "first\nalias\nfakeroot\nright\n"
     );
     rig.assert_nothing_lost();
 }

@@ -28,17 +28,23 @@ impl Apt<'_> {
     /// [`ErrorKind::Store`] if a file of the store is damaged.
     pub fn apply(&self, plan: &Plan, scope: &Scope) -> Result<()> {
         let progress = Mutex::new(Progress::new(plan, scope));
+        // Packages that were asked for, if others of the plan are in the root by now: apt would take
+        // what was asked for as done then.
+        let mut begun = None;
         if let Some(order) = &plan.order {
             self.log.line(scope, "Unpacking without apt and dpkg, configuring with dpkg")?;
             match self.apply_natively(plan, order, &progress, scope)? {
                 None => return self.confirm(plan),
                 Some(why) => self.log.line(scope, format!("Left to apt and dpkg: {why}"))?,
             }
+            let names = plan.install.iter().map(|one| one.name.as_str()).collect();
+            begun = Installed::knows_any(self.session, &names)?.then_some(&order.manual);
         }
         let mut progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
         let set = self.link(&plan.install)?;
         let arguments = match &plan.task {
             Task::Dependencies(_) => self.exactly(plan),
+            _ if begun.is_some() => self.exactly(plan),
             other => self.arguments(other),
         };
         let ready = setup::prepare(self, scope)?;
@@ -57,10 +63,13 @@ impl Apt<'_> {
             Ok(())
         })?;
         drop(archives);
-        drop(ready);
         if exit.status != Some(0) {
             return Err(failure::of_applying(&plan.task.words(), self.log, &exit));
         }
+        if let Some(manual) = begun.filter(|manual| !manual.is_empty()) {
+            ready.mark_manual(manual, scope)?;
+        }
+        drop(ready);
         match &plan.task {
             Task::Command(_) => Ok(()),
             _ => self.confirm(plan),

@@ -6,7 +6,7 @@ use crate::archive::version;
 use crate::buildroot::Session;
 use crate::error::Result;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The database of a large desktop has 5 MB.
 const LARGEST: u64 = 128 * 1024 * 1024;
@@ -36,6 +36,19 @@ impl Installed {
     pub fn read(session: &Session) -> Result<Self> {
         let status = session.read_file("/var/lib/dpkg/status", LARGEST).map_err(damaged)?;
         Ok(Installed::parse(&status))
+    }
+
+    /// Whether dpkg knows one of these packages, in whatever state.
+    ///
+    /// # Errors
+    /// As [`Installed::read`].
+    pub(super) fn knows_any(session: &Session, names: &BTreeSet<&str>) -> Result<bool> {
+        let status = session.read_file("/var/lib/dpkg/status", LARGEST).map_err(damaged)?;
+        Ok(paragraphs(&status).into_iter().any(|paragraph| {
+            names.contains(paragraph.text_of("Package"))
+                && !paragraph.text_of("Status").ends_with(" not-installed")
+                && !paragraph.text_of("Status").ends_with(" config-files")
+        }))
     }
 
     /// Reads the text of a status file; paragraphs that make no sense are passed over.

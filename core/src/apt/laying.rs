@@ -119,7 +119,6 @@ impl<'a> Laying<'a> {
         let request = Request::Take { home: home.clone() };
         let channel = zone.helper().request(&request, &files)?;
         loop {
-            self.scope.check()?;
             let Some((reply, _)) = channel.receive(Duration::from_millis(100))? else { continue };
             match reply {
                 Reply::Unpacked { name, .. } => {
@@ -133,6 +132,8 @@ impl<'a> Laying<'a> {
                 other => return Err(unexpected(&other).into()),
             }
         }
+        // Not before: it works on a tree that whoever has failed removes. It is short.
+        self.scope.check()?;
         left.push(taken);
         Ok(End::Done(Laid { left, records }))
     }

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use crate::store::used::Use;
 use debmock_helper::protocol::{Area, Place};
+use std::collections::BTreeSet;
 
 const FOLDER: &str = "/run/debmock-apt";
 
@@ -148,6 +149,23 @@ impl<'a> Ready<'a> {
         let config = format!("-c={FOLDER}/apt.conf");
         let run = self.apt.run(&["apt-config", &config, "dump"]);
         self.apt.session.run(&run, scope, sink).map_err(broken)
+    }
+
+    /// Tells apt that these packages are wanted for themselves.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Buildroot`](crate::ErrorKind::Buildroot) with what apt says.
+    pub(super) fn mark_manual(&self, names: &BTreeSet<String>, scope: &Scope) -> Result<()> {
+        let config = format!("-c={FOLDER}/apt.conf");
+        let mut argv = vec!["apt-mark", &config, "manual"];
+        argv.extend(names.iter().map(String::as_str));
+        let run = self.apt.run(&argv);
+        let (exit, said) = self.apt.session.output(&run, 1 << 16, scope).map_err(broken)?;
+        if exit.status == Some(0) {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        Err(Error::new(ErrorKind::Buildroot, format!("apt-mark failed in the root: {said}")))
     }
 
     /// Runs apt-get with our settings.

@@ -66,13 +66,18 @@ impl Buildroot {
         let Some(turn) = self.open.replace(ITS_OWN) else { return Ok(None) };
         announce(scope);
         session.end()?;
-        scope.stage("copy", format!("the root of {}", self.name), || {
+        let copied = scope.stage("copy", format!("the root of {}", self.name), || {
             let flat = self.place(FLAT);
             self.zone.discard(flat.clone(), scope)?;
             let (stack, upper) = (self.stack(&base), self.place("upper"));
             self.zone.flatten(stack, Some(upper), self.lent()?, flat.clone(), scope)?;
             self.zone.rename(flat, self.place(NEXT_UPPER))
-        })?;
+        });
+        if copied.is_err() {
+            // The first failure counts.
+            let _ = self.zone.discard(self.place(FLAT), &Scope::quiet());
+        }
+        copied?;
         self.finish_flattening(scope)?;
         let locks = session.locks();
         let session = Arc::new(self.open_recorded(&base, Opening::default(), locks, scope)?);
@@ -83,6 +88,8 @@ impl Buildroot {
     /// Puts a complete upper in the place of the one that is there; whoever is killed before the
     /// end leaves what the next use brings to it.
     pub(super) fn finish_flattening(&self, scope: &Scope) -> Result<()> {
+        // A copy that somebody was killed at.
+        self.zone.discard(self.place(FLAT), scope)?;
         if !self.is_there(NEXT_UPPER)? {
             return Ok(());
         }

@@ -204,6 +204,7 @@ impl Buildroot {
             return Ok(false);
         }
         let _lock = self.lock(scope)?;
+        self.finish(scope)?;
         let limit = self.config.lock_timeout;
         let layer = layer::provide_unread(&self.zone, size, limit, scope, |home| {
             let place: Place = layer::below(home, "root");

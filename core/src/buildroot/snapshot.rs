@@ -210,6 +210,10 @@ impl Buildroot {
     /// is lost until that is recorded; from then on whoever is killed leaves what the next use brings
     /// to its end.
     pub(super) fn stand_without_changes(&self, base: Option<&Base>, scope: &Scope) -> Result<()> {
+        // It stands there already. That works on a full disk, too.
+        if base.is_some() && self.base()?.as_ref() == base {
+            return self.drop_changes(scope);
+        }
         let text = serde_json::to_vec(&base).map_err(|error| unwritable(&self.name, error))?;
         self.zone.write(self.place(NEXT_BASE), &text)?;
         self.finish_dropping(scope)

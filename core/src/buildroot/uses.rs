@@ -6,7 +6,7 @@
 //! ```
 
 use super::{Base, Buildroot};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use debmock_helper::protocol::Place;
 use debmock_helper::store::LOCKS;
@@ -15,34 +15,62 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::ErrorKind;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What names a directory of buildroots: machines and containers may call theirs the same.
+const ID: &str = ".id";
+const DAY: u64 = 86_400;
+/// Whoever has not used a buildroot that cannot be seen for so long does not come back, seconds.
+const LONGEST: u64 = 30 * DAY;
 
 /// The layers that one buildroot stands on.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Uses {
-    /// Directory of the buildroots that it is one of, as bytes.
+    /// Of the directory of the buildroots that it is one of.
+    id: String,
+    /// Where that was, as bytes.
     roots: Vec<u8>,
     name: String,
     layers: BTreeSet<String>,
+    /// When it was told, in seconds since 1970.
+    told: u64,
 }
 
 impl Uses {
     fn file_name(&self) -> String {
         let mut hash = Sha256::new();
-        hash.update(&self.roots);
+        hash.update(&self.id);
         hash.update(b"\0");
         hash.update(&self.name);
         format!("{}.json", hex(&hash.finalize()[..16]))
     }
 
-    /// Whether the buildroot is gone, such as with the directory that it was in. Where that cannot
-    /// be seen it is there.
-    fn is_stale(&self) -> bool {
-        let home = PathBuf::from(OsString::from_vec(self.roots.clone())).join(&self.name);
-        home.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    /// Whether `other` tells the same, and not much later.
+    fn is_as(&self, other: &Self) -> bool {
+        let content = |one: &Self| (one.id.clone(), one.roots.clone(), one.layers.clone());
+        content(self) == content(other) && other.told.saturating_sub(self.told) < DAY
     }
+
+    /// Whether the buildroot is gone: the directory that it was in is there without it. Where it
+    /// cannot be seen, since a disk is not mounted or a container is not here, it stays as long as
+    /// [`LONGEST`] after its last use.
+    fn is_stale(&self) -> bool {
+        let roots = PathBuf::from(OsString::from_vec(self.roots.clone()));
+        let home = roots.join(&self.name);
+        if !home.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return false;
+        }
+        let id = std::fs::read_to_string(roots.join(LOCKS).join(ID)).ok();
+        id.as_deref() == Some(&*self.id) || self.told.saturating_add(LONGEST) < now()
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 fn folder() -> Place {
@@ -71,18 +99,18 @@ impl Buildroot {
         let layers = layers.chain(snapshots.iter().flat_map(super::Snapshot::layers));
         let layers = layers.map(str::to_owned).collect();
         let roots = canonical(&self.zone.roots()).into_os_string().into_vec();
-        let uses = Uses { roots, name: self.name.clone(), layers };
+        let (id, told) = (self.id_of_roots(scope)?, now());
+        let uses = Uses { id, roots, name: self.name.clone(), layers, told };
         let place = file(&uses.file_name());
-        let told = self.zone.read(place.clone())?;
+        let before = self.zone.read(place.clone())?;
         if uses.layers.is_empty() {
-            return match told {
+            return match before {
                 Some(_) => self.zone.discard(place, scope),
                 None => Ok(()),
             };
         }
-        if told
-            .is_some_and(|told| serde_json::from_slice(&told).is_ok_and(|told: Uses| told == uses))
-        {
+        let before = before.and_then(|text| serde_json::from_slice::<Uses>(&text).ok());
+        if before.is_some_and(|before| before.is_as(&uses)) {
             return Ok(());
         }
         self.zone.make_directory(folder())?;
@@ -91,16 +119,48 @@ impl Buildroot {
         self.zone.write(place, &text)
     }
 
+    /// What names the directory of the buildroots.
+    fn id_of_roots(&self, scope: &Scope) -> Result<String> {
+        const RANDOM: &str = "/proc/sys/kernel/random/uuid";
+        let place = Place::root(format!("{LOCKS}/{ID}"));
+        loop {
+            if let Some(id) = self.zone.read(place.clone())? {
+                return Ok(String::from_utf8_lossy(&id).into_owned());
+            }
+            let random = std::fs::read_to_string(RANDOM);
+            let new = random.doing(|| format!("cannot read {RANDOM}"))?;
+            let aside = Place::root(format!("{LOCKS}/{ID}.{}", new.trim()));
+            self.zone.make_directory(Place::root(LOCKS))?;
+            self.zone.write(aside.clone(), new.trim().as_bytes())?;
+            // Another process may have given it one meanwhile.
+            if let Err(error) = self.zone.rename(aside.clone(), place.clone()) {
+                self.zone.discard(aside, scope)?;
+                if self.zone.read(place.clone())?.is_none() {
+                    return Err(error);
+                }
+            }
+        }
+    }
+
     /// The layers that buildroots of other state directories stand on. What is told of buildroots
     /// that are gone is removed.
     pub(super) fn layers_of_others(&self, scope: &Scope) -> Result<Vec<String>> {
-        let ours = canonical(&self.zone.roots());
+        let ours = self.id_of_roots(scope)?;
         let mut layers = Vec::new();
         for name in self.zone.list(folder())? {
+            // One that is being written; whoever was killed meanwhile leaves it.
+            if name.starts_with('.') {
+                continue;
+            }
             let Some(text) = self.zone.read(file(&name))? else { continue };
-            // What nobody can read speaks for nobody.
-            let Ok(uses) = serde_json::from_slice::<Uses>(&text) else { continue };
-            if uses.roots == ours.as_os_str().as_bytes() {
+            let uses: Uses = serde_json::from_slice(&text).map_err(|error| {
+                let what = format!("what is told of a buildroot in {LOCKS}/uses/{name} is damaged");
+                Error::new(ErrorKind::Store, format!("{what}: {error}")).with_hint(
+                    "layers are not removed as long as it is there: open that buildroot again, or \
+                     remove the file, which lies in `layers/v1` of the cache",
+                )
+            })?;
+            if uses.id == ours {
                 continue;
             }
             match uses.is_stale() {

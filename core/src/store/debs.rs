@@ -28,8 +28,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone)]
 pub struct Debs {
     root: PathBuf,
-    /// Says that somebody may be about to read what was found here.
-    _used: Arc<Use>,
+    /// Says that somebody may be about to read what was found here, and in what lies beside it.
+    _used: Arc<Vec<Use>>,
 }
 
 /// Names of copies of local files, while they are written.
@@ -44,10 +44,14 @@ impl Debs {
     /// [`ErrorKind::Io`], [`ErrorKind::NoSpace`].
     pub fn open(cache: &Path) -> Result<Self> {
         let root = cache.join("debs/v1");
-        make_folder(&root)?;
+        let mut used = Vec::new();
         // Before the directories: somebody may be emptying the store.
-        let used =
-            Use::shared(&root).doing(|| format!("cannot use the store {}", root.display()))?;
+        for store in [&root, &cache.join("sources/v1"), &cache.join("extra/v1")] {
+            make_folder(store)?;
+            used.push(
+                Use::shared(store).doing(|| format!("cannot use the store {}", store.display()))?,
+            );
+        }
         for name in ["partial", "sets"] {
             make_folder(&root.join(name))?;
         }

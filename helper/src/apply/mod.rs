@@ -2,9 +2,8 @@
 //!
 //! What this room promises:
 //! - the result is what apt and dpkg make of the same packages, but for times and logs;
-//! - whatever is not plainly the same is declined ([`Outcome::Declined`]), before anything of
-//!   a package has run, and with the tree as it was: files are only ever made where nothing is,
-//!   and what was made is taken back;
+//! - whatever is not plainly the same is declined ([`Outcome::Declined`]), and what was made for it
+//!   is taken back: files are only ever made where nothing is;
 //! - what a hostile package can do is what it can do in a bootstrap: its limits and its paths are
 //!   those of the room `unpack`.
 //!
@@ -13,11 +12,12 @@
 //! dpkg would come after it is not there either: they come in waves, of which each is unpacked when
 //! that script has run ([`wave`]). dpkg itself then finds out which triggers wait, and runs each once.
 //!
-//! A later wave may be declined, too, because of what scripts have made of the root meanwhile. Then
-//! nothing of it is there, and apt and dpkg go on from where it would have begun.
+//! What tells before anything has run is looked at first. A wave may be declined later, too, because
+//! of what is in its packages, or of what scripts have made of the root. Then nothing of it is
+//! there, and apt and dpkg go on from where it would have begun; a `preinst` that had to run before
+//! its wave was unpacked runs a second time then, as it may (Policy 6.2).
 #![forbid(unsafe_code)]
 
-mod coming;
 mod control;
 mod fill;
 mod journal;
@@ -35,7 +35,6 @@ use std::sync::mpsc::{Receiver, channel};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use coming::Coming;
 pub(crate) use fill::is_declined;
 use fill::{agree, keep_all, unpack_all_of};
 pub use journal::{NAME as JOURNAL, PLACE as JOURNAL_PLACE, is_left, recover};
@@ -155,11 +154,9 @@ impl<'a> Installation<'a> {
         recover(root)?;
         outcome(read_controls(arrivals).and_then(|(files, controls)| {
             let mut begun = Self::look(root, plan, &controls, lock)?;
-            let tree = Tree::new(root);
-            let looks_ahead = |identity: &Identity| {
-                controls.get(identity).is_some_and(|control| script::looks_ahead(control, &tree))
-            };
-            let waves = wave::split(plan, acting(&controls), looks_ahead);
+            let waves = wave::split(plan, acting(&controls), |identity| {
+                controls.get(identity).is_some_and(script::acts)
+            });
             let ahead = waves.iter().filter(|wave| wave.ahead);
             let ahead = ahead.filter_map(|wave| controls.get_key_value(wave.packages().next()?));
             begun.ahead = ahead.map(|(one, control)| (one.clone(), control.clone())).collect();
@@ -195,6 +192,16 @@ impl<'a> Installation<'a> {
         let controls = unpacked.iter().map(|one| (one.control.identity.clone(), &one.control));
         let controls: HashMap<_, _> = controls.collect();
         let mut adopted = Self::look(root, plan, &controls, lock)?;
+        if let Some(one) = unpacked.iter().find(|one| script::acts(&one.control)) {
+            let why = "has to run before its package is unpacked";
+            let name = &one.control.identity.name;
+            return Err(Objection::Stands(format!("preinst of {name} {why}")));
+        }
+        if let Some(one) = unpacked.iter().find(|one| one.has_links) {
+            // Whoever changes it above a lower tree changes one name alone.
+            let name = &one.control.identity.name;
+            return Err(Objection::Stands(format!("{name} has a file with several names")));
+        }
         adopted.waves = wave::split(plan, acting(&controls), |_| false).into();
         if adopted.waves.len() > 1 {
             let why = "packages are configured before others are unpacked";
@@ -206,7 +213,6 @@ impl<'a> Installation<'a> {
         unpacked.iter().try_for_each(|one| present.admit(&tree, one))?;
         present.spare(&unpacked)?;
         agree(&unpacked)?;
-        Coming::of(&order(plan), &unpacked, &present).leave_alone(&controls)?;
         let journal = journal::begin(root)?;
         adopted.note(&journal, &present, unpacked)?;
         Ok(adopted)
@@ -372,17 +378,18 @@ impl<'a> Installation<'a> {
         };
         self.run()?;
         let all = wave.packages().count();
-        let mut known = 0;
+        let (mut known, mut ended) = (0, false);
         for step in &wave.steps {
+            // Everything stays that is known.
+            if known == all && !std::mem::replace(&mut ended, true) {
+                journal::end(self.root)?;
+            }
             match step {
                 Step::Unpack(packages) => {
                     let next = known + packages.len();
                     let have_run = known + usize::from(wave.ahead && known == 0);
                     self.preinsts(&mut addition, have_run..next, runner)?;
                     known = next;
-                    if known == all {
-                        journal::end(self.root)?;
-                    }
                 }
                 Step::Configure(names) => {
                     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -390,7 +397,7 @@ impl<'a> Installation<'a> {
                 }
             }
         }
-        Ok(())
+        if ended { Ok(()) } else { journal::end(self.root) }
     }
 
     /// Lets dpkg configure everything, when there are no more waves.

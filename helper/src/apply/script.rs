@@ -1,17 +1,10 @@
-//! What `preinst` scripts name, as far as it decides who unpacks their packages, and when.
+//! What `preinst` scripts are, as far as it decides who unpacks their packages, and when.
 
 use crate::dpkgdb::Objection;
-use crate::unpack::{Control, Tree, escaped};
+use crate::unpack::{Control, escaped};
 
 /// Programs that change how dpkg unpacks.
 const TELLING: &[&str] = &["dpkg-divert", "dpkg-statoverride"];
-/// Programs that change who owns what dpkg unpacks, if that has an owner who is not there yet.
-pub(super) const NAMING: &[&str] =
-    &["adduser", "addgroup", "useradd", "groupadd", "usermod", "groupmod", "systemd-sysusers"];
-/// Ways to look for a program, which may come.
-pub(super) const SEEKING: &[&str] = &["command", "hash", "type", "which"];
-/// Trees of the kernel, from which no package brings anything.
-const MOUNTED: &[&[u8]] = &[b"/dev/", b"/proc/", b"/sys/"];
 
 /// Whether dpkg unpacks as usual after `preinst` has run.
 ///
@@ -23,7 +16,10 @@ pub(super) fn check(control: &Control) -> Result<(), Objection> {
     if file.mode & 0o111 == 0 {
         return Err(Objection::Stands(format!("preinst of {name} is not executable")));
     }
-    match words(&file.data).find(|word| is_program(word, TELLING)) {
+    let is_telling = |word: &&[u8]| TELLING.iter().any(|one| word.ends_with(one.as_bytes()));
+    let lines = acting_lines(&file.data).into_iter();
+    let mut words = lines.flat_map(|line| line.split(|byte| !is_of_name(*byte)));
+    match words.find(is_telling) {
         None => Ok(()),
         Some(word) => {
             let word = escaped(word);
@@ -32,73 +28,90 @@ pub(super) fn check(control: &Control) -> Result<(), Objection> {
     }
 }
 
-/// Whether `preinst` has to run before its package, and those after it, are unpacked: it names a
-/// path that is not in the tree, and that may come with them, looks for programs, or changes owners. What such a path
-/// belongs to is not known yet, and need not be.
-pub(super) fn looks_ahead(control: &Control, tree: &Tree<'_>) -> bool {
-    let Some(file) = control.file("preinst") else { return false };
-    words(&file.data)
-        .any(|word| is_program(word, NAMING) || is_program(word, SEEKING) || may_come(word, tree))
+/// Whether a package has a `preinst` that may find or change something: it has to run before the
+/// package, and those after it, are unpacked. What it does cannot be read from what it says, so
+/// only what is plainly there for upgrades alone is known to be idle.
+pub(super) fn acts(control: &Control) -> bool {
+    control.file("preinst").is_some_and(|file| !acting_lines(&file.data).is_empty())
 }
 
-pub(super) fn is_program(word: &[u8], known: &[&str]) -> bool {
-    let program = word.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    known.iter().any(|one| one.as_bytes() == program)
-}
-
-/// Whether a word is a path, or the end or pattern of one, of something that is not in the tree.
-fn may_come(word: &[u8], tree: &Tree<'_>) -> bool {
-    let Some(path) = word.strip_prefix(b"/") else {
-        // a relative path, or one that begins with a variable
-        return word.contains(&b'/');
-    };
-    let path = path.strip_suffix(b"/").unwrap_or(path);
-    let is_mounted = MOUNTED.iter().any(|place| word.starts_with(place));
-    !path.is_empty() && !is_mounted && (path.contains(&b'*') || !tree.has(path))
-}
-
-/// The words of a script, as far as they may concern a package that was never there.
-pub(super) fn words(script: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let lines = of_new_packages(script).into_iter();
-    lines.flat_map(|line| line.split(|byte| !is_of_word(*byte))).filter(|word| !word.is_empty())
-}
-
-/// The lines of a script that are more than remarks and may concern a package which was never
-/// there. What debhelper writes for others (`dpkg-maintscript-helper(1)`), and what is done if
-/// there was an earlier version (`-n "$2"`) or for upgrades alone, is left out.
-fn of_new_packages(script: &[u8]) -> Vec<&[u8]> {
-    let mut lines = Vec::new();
-    // How many ends of conditions are missing after one that concerns others.
-    let mut depth = 0;
-    let has =
-        |line: &[u8], words: &str| line.windows(words.len()).any(|part| part == words.as_bytes());
-    for line in script.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii) {
-        let opens = line.starts_with(b"if ") && !has(line, "; fi");
-        if depth > 0 {
-            let closes = line == b"fi" || line.starts_with(b"fi ") || line.starts_with(b"fi;");
-            // What comes instead concerns everybody.
-            let turns = depth == 1 && (line == b"else" || line.starts_with(b"elif "));
-            match (opens, closes, turns) {
-                (true, ..) => depth += 1,
-                (_, true, _) => depth -= 1,
-                (_, _, true) => depth = 0,
-                _ => {}
+/// The lines of a script that may do something for a package that was never there: all but remarks,
+/// what debhelper writes for upgrades (`dpkg-maintscript-helper(1)`), and conditions that hold in
+/// upgrades alone.
+fn acting_lines(script: &[u8]) -> Vec<&[u8]> {
+    let lines = script.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let lines: Vec<&[u8]> =
+        lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")).collect();
+    let mut acting = Vec::new();
+    let mut rest = &lines[..];
+    while let [line, after @ ..] = rest {
+        rest = match of_upgrades(line).then(|| end_of_condition(after)).flatten() {
+            Some(end) => &after[end..],
+            None => {
+                acting.extend(Some(*line).filter(|line| !is_idle(line)));
+                after
             }
-            continue;
+        };
+    }
+    acting
+}
+
+/// Whether a line begins a condition that holds in upgrades alone (Policy 6.5): `if [ "$1" =
+/// upgrade ]`, also with a comparison of versions besides.
+fn of_upgrades(line: &[u8]) -> bool {
+    let Ok(line) = std::str::from_utf8(line) else { return false };
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let bare = |word: &str| word.trim_end_matches(';').trim_matches(['"', '\'']).to_owned();
+    let plain = |word: &str| !word.contains([';', '&', '|', '<', '>', '(', ')', '`', '\\']);
+    let words: Vec<&str> = match &words[..] {
+        [start @ .., end, "then"] if end.ends_with(';') => {
+            [start, &[&end[..end.len() - 1]]].concat()
         }
-        let upgrades = has(line, "upgrade") && !has(line, "install");
-        let either = has(line, "||") && !has(line, ") &&");
-        if opens && !either && (has(line, "-n \"$2\"") || upgrades) {
-            depth = 1;
-        } else if !line.starts_with(b"#") && !line.starts_with(b"dpkg-maintscript-helper ") {
-            lines.push(line);
+        [start @ .., ";", "then"] => start.to_vec(),
+        _ => words,
+    };
+    let ["if", "[", one, "=" | "==", upgrade, "]", more @ ..] = &words[..] else { return false };
+    let compares = match more {
+        [] => true,
+        ["&&", "dpkg", "--compare-versions", old, _, new] => plain(old) && plain(new),
+        _ => false,
+    };
+    ["$1", "${1}"].contains(&&*bare(one)) && bare(upgrade) == "upgrade" && compares
+}
+
+/// How many lines a condition has that has begun, with its end; nothing if that is not plain.
+fn end_of_condition(lines: &[&[u8]]) -> Option<usize> {
+    let mut depth = 1;
+    for (number, line) in lines.iter().enumerate() {
+        let mut words = line.split(|byte| b" \t;".contains(byte)).filter(|word| !word.is_empty());
+        let first = words.next();
+        match first {
+            Some(b"if") => depth += 1,
+            Some(b"fi") if line.len() > 2 => return None,
+            Some(b"fi") => depth -= 1,
+            Some(b"else" | b"elif") if depth == 1 => return None,
+            _ => {}
+        }
+        let unclear = |word: &[u8]| matches!(word, b"fi" | b"if") || word.starts_with(b"<<");
+        if words.any(unclear) || line.ends_with(b"\\") {
+            return None;
+        }
+        if depth == 0 {
+            return Some(number + 1);
         }
     }
-    lines
+    None
 }
 
-fn is_of_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"/._+-:~*${}".contains(&byte)
+/// Whether a line does nothing for a package that was never there.
+fn is_idle(line: &[u8]) -> bool {
+    let is_plain = |line: &[u8]| line.iter().all(|byte| !b";&|<>()`\\".contains(byte));
+    matches!(line, b"set -e" | b"exit 0" | b":" | b"true")
+        || line.starts_with(b"dpkg-maintscript-helper ") && is_plain(line)
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
 }
 
 #[cfg(test)]
@@ -106,7 +119,6 @@ mod tests {
     use super::*;
     use crate::dpkgdb::{Identity, Stanza};
     use crate::unpack::ControlFile;
-    use std::os::fd::AsFd;
 
     fn control(text: &str) -> Control {
         Control {
@@ -126,39 +138,36 @@ mod tests {
     }
 
     #[test]
-    fn what_a_script_does_to_what_comes_is_seen() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("var/lib/there")).unwrap();
-        let root = std::fs::File::open(folder.path()).unwrap();
-        let tree = Tree::new(root.as_fd());
-        let looks = |line: &str| looks_ahead(&control(&format!("#!/bin/sh\n{line}\n")), &tree);
+    fn only_what_debhelper_writes_for_upgrades_is_idle() {
+        let acts = |line: &str| acts(&control(&format!("#!/bin/sh\nset -e\n{line}\n")));
         for line in [
-            "mkdir -p /var/lib/a",
-            "[ -d /var/lib/a/ ] || install -d -m 2770 '/var/lib/a'",
-            "echo x>/etc/a.conf",
-            "for i in /var/lib/*; do :; done",
-            "cat $DIR/a",
-            "cat ${DIR}/a",
-            "cat /var/$FILE",
-            "/usr/sbin/adduser --system a",
-            "if useradd a; then :; fi",
-            "if command -v a; then :; fi",
-            "if [ \"$1\" = upgrade ]; then\n:\nelse\nmkdir /var/lib/a\nfi",
-            "if [ \"$1\" = upgrade ] || [ -n \"$2\" ]; then\nmkdir /var/lib/a\nfi",
-            "if [ -n \"$2\" ]; then\n:\nfi\nmkdir /var/lib/a",
+            "",
+            "if [ \"$1\" = upgrade ]; then\nmkdir /a\nif b\nthen\nc\nelse\nd\nfi\nfi",
+            "if [ \"$1\" = \"upgrade\" ] && dpkg --compare-versions \"$2\" lt '1~'\nthen\na\nfi",
+            "# adduser, /var/lib/a",
+            "# Automatically added\ndpkg-maintscript-helper rm_conffile /etc/a 1~ -- \"$@\"\n# End",
+            "exit 0",
         ] {
-            assert!(looks(line), "{line}");
+            assert!(!acts(line), "{line}");
         }
         for line in [
-            "# adduser, /var/lib/a",
-            "dpkg-maintscript-helper rm_conffile /etc/a.conf 1~ -- \"$@\"",
-            "mkdir -p /var/lib/there/ /var/lib",
-            "true >/dev/null",
-            "exit 0",
-            "if [ \"$1\" = install ] && [ -n \"$2\" ] ; then\n\tif x; then\n\tmkdir /var/lib/a\nfi\nrm /etc/a.conf\nfi",
-            "if test \"$1\" = upgrade &&\n\tdpkg --compare-versions 1 lt 2; then\nmkdir /var/lib/a\nfi",
+            "mkdir -p /var/lib/a",
+            "if [ \"$1\" != upgrade ]; then\na\nfi",
+            "if ! [ \"$1\" = upgrade ]; then\na\nfi",
+            "if [ \"$1\" = upgrade ] || a; then\na\nfi",
+            "if [ \"$1\" = upgrade ]; then\na\nelse\nb\nfi",
+            "if [ \"$1\" = upgrade ]; then\na\nelif b\nthen\nb\nfi",
+            "if [ \"$1\" = upgrade ]; then\na; fi\nb\nfi",
+            "if [ \"$1\" = upgrade ]; then a; fi; b",
+            "if [ \"$1\" = upgrade ]; then\na\nfi; b",
+            "if [ \"$1\" = upgrade ] && dpkg --compare-versions $(a) lt 1; then\na\nfi",
+            "if [ \"$1\" = upgrade ]; then\na\nif b; then c; fi\nfi\nd",
+            "dpkg-maintscript-helper rm_conffile /etc/a 1~ -- \"$@\"; touch /a",
+            "dpkg-maintscript-helper rm_conffile /etc/a 1~ -- $(touch /a)",
+            "dpkg-maintscript-helper rm_conffile /etc/a \\\n 1~ -- \"$@\"",
+            "a",
         ] {
-            assert!(!looks(line), "{line}");
+            assert!(acts(line), "{line}");
         }
     }
 
@@ -167,6 +176,8 @@ mod tests {
         let check = |line: &str| check(&control(&format!("#!/bin/sh\n{line}\n")));
         assert!(check("dpkg-divert --add /usr/bin/x").is_err());
         assert!(check("/usr/bin/dpkg-statoverride --add a a 1 /x").is_err());
+        assert!(check("${D:-dpkg-divert} --add /usr/bin/x").is_err());
+        assert!(check("if [ \"$1\" != upgrade ]; then\ndpkg-divert --add /x\nfi").is_err());
         assert!(check("# dpkg-divert\nadduser x").is_ok());
     }
 }

@@ -32,11 +32,11 @@ impl Wave {
 }
 
 /// The waves of `plan`. A new one begins where scripts have run: with what is unpacked after a step
-/// that configures a package which `acts`, and with each package that `looks_ahead`.
+/// that configures a package which `acts`, and with each package that `goes_ahead`.
 pub(super) fn split(
     plan: &Plan,
     acts: impl Fn(&str) -> bool,
-    looks_ahead: impl Fn(&Identity) -> bool,
+    goes_ahead: impl Fn(&Identity) -> bool,
 ) -> Vec<Wave> {
     let mut waves = vec![Wave::default()];
     let mut ended = false;
@@ -52,7 +52,7 @@ pub(super) fn split(
             }
             Step::Unpack(packages) => {
                 for package in packages {
-                    let ahead = looks_ahead(package);
+                    let ahead = goes_ahead(package);
                     let is_used = waves.last().is_some_and(|last| !last.steps.is_empty());
                     if ended || ahead && is_used {
                         waves.push(Wave::default());

@@ -257,12 +257,6 @@ impl Present {
         Ok(())
     }
 
-    /// Whether the root has everybody who owns something of it.
-    pub(crate) fn knows_owners(&self, unpacked: &Unpacked) -> bool {
-        let known = self.ids.iter().zip(&unpacked.owners);
-        known.into_iter().all(|(ids, owners)| owners.iter().all(|(_, name)| ids.contains_key(name)))
-    }
-
     /// Whether nothing disappears: dpkg drops a package that has no path left which one that comes
     /// later does not have, too, unless it is needed.
     ///

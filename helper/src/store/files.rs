@@ -2,6 +2,7 @@
 
 use crate::protocol::{Doing, Failure, Place, SessionFile};
 use crate::sandbox::identity::Entered;
+use crate::sys::file::begin_writing;
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps, fchmod,
     fchown, fstat, futimens, mkdirat, openat, openat2, renameat, renameat_with, unlinkat,
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Small files of the store that are longer, in bytes, are refused.
 const LONGEST: u64 = 1 << 20;
@@ -168,22 +169,25 @@ pub fn replace_at(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result
     written
 }
 
-/// As [`replace_at`], for a file that is there: both change places, since ext4 begins to write a
-/// file to the disk when it is renamed over another one, and who renames waits while the disk is
-/// busy. What was written, unless the file system cannot do that and it was done as ever.
+/// As [`replace_at`], for a file that is there: both change places, and the old one is closed by
+/// somebody who has time, since its blocks may be freed behind everything that the disk has to do.
+/// As ext4 does where one file is renamed over another one, the kernel begins to write the new one
+/// first, so that no crash leaves it empty under its name. Whether they changed places: where the
+/// file system cannot do that, it was done as ever.
 pub(super) fn exchange_at(
     at: &OwnedFd,
     name: &str,
     content: &[u8],
     mode: u32,
-) -> Result<Option<OwnedFd>, Failure> {
+) -> Result<bool, Failure> {
     let doing = || format!("cannot write {name} of the store");
     let aside = format!(".{name}.{}.{}", std::process::id(), now_nanos());
     let written = write_new_at(at, &aside, content, mode).and_then(|file| {
+        begin_writing(file.as_fd());
         match renameat_with(at, &aside, at, name, RenameFlags::EXCHANGE) {
             // It is the old one by now.
-            Ok(()) => unlinkat(at, &aside, AtFlags::empty()).map(|()| Some(file)).doing(doing),
-            Err(_) => renameat(at, &aside, at, name).map(|()| None).doing(doing),
+            Ok(()) => unlinkat(at, &aside, AtFlags::empty()).map(|()| true).doing(doing),
+            Err(_) => renameat(at, &aside, at, name).map(|()| false).doing(doing),
         }
     });
     if written.is_err() {

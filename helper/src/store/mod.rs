@@ -34,10 +34,7 @@ use remove::remove_counted;
 use crate::protocol::{Area, Bytes, Doing, Failure, Place, Reply, StoreCall};
 use crate::sandbox::identity::Entered;
 use crate::sandbox::tree;
-use crate::sys::{
-    self,
-    lock::{self, Sharing},
-};
+use crate::sys::lock::{self, Sharing};
 use rustix::fs::{Mode, OFlags, RenameFlags, openat, renameat_with};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -159,24 +156,15 @@ pub fn serve(
     Ok(Reply::Done)
 }
 
-/// What is left to do when a small file was replaced and nobody waits: writing the new one, and
-/// deleting the old one, which happens when it is closed. Both may wait for the disk, behind
-/// everything that is being written.
+/// A small file that was replaced. Closing it deletes it, which may wait for the disk, behind
+/// everything that is being written: it is left to somebody who has time.
 #[derive(Debug)]
-pub struct Replaced {
-    new: OwnedFd,
-    old: OwnedFd,
-}
+pub struct Replaced(OwnedFd);
 
 impl Replaced {
-    /// What it needs.
-    pub fn descriptors(&self) -> [RawFd; 2] {
-        [self.new.as_raw_fd(), self.old.as_raw_fd()]
-    }
-
-    /// Does it.
-    pub fn finish(self) {
-        sys::file::begin_writing(self.new.as_fd());
+    /// What holds it.
+    pub fn descriptor(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 }
 
@@ -192,8 +180,8 @@ pub fn write(
         files::replace_at(&parent, name, content, 0o644)?;
         return Ok(None);
     };
-    let new = files::exchange_at(&parent, name, content, 0o644)?;
-    Ok(new.map(|new| Replaced { new, old }))
+    let exchanged = files::exchange_at(&parent, name, content, 0o644)?;
+    Ok(exchanged.then_some(Replaced(old)))
 }
 
 /// Moves `place` into the trash of its area; its new parent and name, or nothing if it is missing.

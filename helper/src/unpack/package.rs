@@ -62,6 +62,8 @@ pub struct Unpacked {
     pub(crate) owners: [HashSet<(u32, Vec<u8>)>; 2],
     /// A hard link has another mode or owner than what it names: dpkg would set these.
     pub(crate) uneven_links: bool,
+    /// It has hard links.
+    pub(crate) has_links: bool,
 }
 
 /// A directory that a package brings.
@@ -199,6 +201,7 @@ impl<'a> Unpacker<'a> {
             foreign_owner: false,
             owners: Default::default(),
             uneven_links: false,
+            has_links: false,
             bytes: 0,
         }
     }
@@ -215,6 +218,7 @@ struct Done {
     foreign_owner: bool,
     owners: [HashSet<(u32, Vec<u8>)>; 2],
     uneven_links: bool,
+    has_links: bool,
     bytes: u64,
 }
 
@@ -234,6 +238,7 @@ impl Done {
             foreign_owner: self.foreign_owner,
             owners: self.owners,
             uneven_links: self.uneven_links,
+            has_links: self.has_links,
         }
     }
 }
@@ -268,13 +273,14 @@ struct Job<'t, 'a> {
     foreign_owner: bool,
     owners: [HashSet<(u32, Vec<u8>)>; 2],
     uneven_links: bool,
+    has_links: bool,
     bytes: u64,
 }
 
 impl<'t, 'a> Job<'t, 'a> {
     fn done(self) -> Done {
         let Self { sums, files, directories, filled, symlinks, .. } = self;
-        let Self { alias_links, foreign_owner, owners, uneven_links, bytes, .. } = self;
+        let Self { alias_links, foreign_owner, owners, uneven_links, has_links, bytes, .. } = self;
         Done {
             sums,
             files,
@@ -285,6 +291,7 @@ impl<'t, 'a> Job<'t, 'a> {
             foreign_owner,
             owners,
             uneven_links,
+            has_links,
             bytes,
         }
     }
@@ -381,6 +388,7 @@ impl<'t, 'a> Job<'t, 'a> {
             }
             Kind::HardLink => {
                 let placed = self.hard_link(&path, &target, &first.unwrap_or_default())?;
+                self.has_links = true;
                 self.uneven_links |=
                     self.placer.access(&target)? != (entry.mode, entry.uid, entry.gid);
                 placed
