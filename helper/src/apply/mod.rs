@@ -44,7 +44,9 @@ use crate::bootstrap::{Error, Programs, RunInRoot, Taken};
 use crate::dpkgdb::{
     Addition, Database, ExtendedState, Identity, Objection, Present, announce, mark,
 };
-use crate::unpack::{self, Arrival, Control, Progress, Tree, Unpacked, Unpacker, inspect};
+use crate::unpack::{
+    self, Arrival, Control, ControlFile, Progress, Tree, Unpacked, Unpacker, inspect,
+};
 
 /// What apt locks while it works.
 const FRONTEND: &str = "var/lib/dpkg/lock-frontend";
@@ -99,6 +101,7 @@ pub(crate) fn lay(
     let unpacker = Unpacker::with_tree(Tree::new(root).only_new(), cancel);
     let records = Taken::default();
     let each = |mut one: Unpacked, built| {
+        check_below(&one.control.identity.name, &one.control.files, one.has_links)?;
         records.keep(&one, built)?;
         one.entries = Vec::new();
         Ok(one)
@@ -106,6 +109,26 @@ pub(crate) fn lay(
     let unpacked = unpack_all_of(&unpacker, threads, arrivals, cancel, &each, progress)
         .and_then(|unpacked| keep_all(&unpacker).map(|()| unpacked));
     outcome(unpacked.map(|unpacked| (unpacked, records)))
+}
+
+/// Whether a package may lie in a tree below when the first script runs.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn check_below(
+    name: &str,
+    files: &[ControlFile],
+    has_links: bool,
+) -> Result<(), Objection> {
+    let stands = |why| Err(Objection::Stands(why));
+    if script::acts(files) {
+        return stands(format!("preinst of {name} has to run before its package is unpacked"));
+    }
+    if has_links {
+        // Whoever changes it above a lower tree changes one name alone.
+        return stands(format!("{name} has a file with several names"));
+    }
+    Ok(())
 }
 
 /// Packages that are being brought into a root. Dropping it takes back what dpkg does not know by
@@ -155,7 +178,7 @@ impl<'a> Installation<'a> {
         outcome(read_controls(arrivals).and_then(|(files, controls)| {
             let mut begun = Self::look(root, plan, &controls, lock)?;
             let waves = wave::split(plan, acting(&controls), |identity| {
-                controls.get(identity).is_some_and(script::acts)
+                controls.get(identity).is_some_and(|control| script::acts(&control.files))
             });
             let ahead = waves.iter().filter(|wave| wave.ahead);
             let ahead = ahead.filter_map(|wave| controls.get_key_value(wave.packages().next()?));
@@ -192,15 +215,9 @@ impl<'a> Installation<'a> {
         let controls = unpacked.iter().map(|one| (one.control.identity.clone(), &one.control));
         let controls: HashMap<_, _> = controls.collect();
         let mut adopted = Self::look(root, plan, &controls, lock)?;
-        if let Some(one) = unpacked.iter().find(|one| script::acts(&one.control)) {
-            let why = "has to run before its package is unpacked";
+        for one in &unpacked {
             let name = &one.control.identity.name;
-            return Err(Objection::Stands(format!("preinst of {name} {why}")));
-        }
-        if let Some(one) = unpacked.iter().find(|one| one.has_links) {
-            // Whoever changes it above a lower tree changes one name alone.
-            let name = &one.control.identity.name;
-            return Err(Objection::Stands(format!("{name} has a file with several names")));
+            check_below(name, &one.control.files, one.has_links)?;
         }
         adopted.waves = wave::split(plan, acting(&controls), |_| false).into();
         if adopted.waves.len() > 1 {

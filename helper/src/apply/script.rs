@@ -1,7 +1,7 @@
 //! What `preinst` scripts are, as far as it decides who unpacks their packages, and when.
 
 use crate::dpkgdb::Objection;
-use crate::unpack::{Control, escaped};
+use crate::unpack::{Control, ControlFile, escaped};
 
 /// Programs that change how dpkg unpacks.
 const TELLING: &[&str] = &["dpkg-divert", "dpkg-statoverride"];
@@ -31,8 +31,9 @@ pub(super) fn check(control: &Control) -> Result<(), Objection> {
 /// Whether a package has a `preinst` that may find or change something: it has to run before the
 /// package, and those after it, are unpacked. What it does cannot be read from what it says, so
 /// only what is plainly there for upgrades alone is known to be idle.
-pub(super) fn acts(control: &Control) -> bool {
-    control.file("preinst").is_some_and(|file| !acting_lines(&file.data).is_empty())
+pub(super) fn acts(files: &[ControlFile]) -> bool {
+    let mut preinst = files.iter().filter(|file| file.name == "preinst");
+    preinst.any(|file| !acting_lines(&file.data).is_empty())
 }
 
 /// The lines of a script that may do something for a package that was never there: all but remarks,
@@ -118,7 +119,6 @@ fn is_of_name(byte: u8) -> bool {
 mod tests {
     use super::*;
     use crate::dpkgdb::{Identity, Stanza};
-    use crate::unpack::ControlFile;
 
     fn control(text: &str) -> Control {
         Control {
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn only_what_debhelper_writes_for_upgrades_is_idle() {
-        let acts = |line: &str| acts(&control(&format!("#!/bin/sh\nset -e\n{line}\n")));
+        let acts = |line: &str| acts(&control(&format!("#!/bin/sh\nset -e\n{line}\n")).files);
         for line in [
             "",
             "if [ \"$1\" = upgrade ]; then\nmkdir /a\nif b\nthen\nc\nelse\nd\nfi\nfi",

@@ -6,9 +6,9 @@
 
 use super::compose::{BELOW, RECORDS, Stock, new_file};
 use super::files::{look_alike, make_directory_at, open_at, open_directory};
-use crate::apply::is_declined;
+use crate::apply::{check_below, is_declined};
 use crate::bootstrap::Taken;
-use crate::dpkgdb::Identity;
+use crate::dpkgdb::{Identity, Objection};
 use crate::protocol::{Doing, Failure, Place, Reply, TakePlan};
 use crate::sandbox::identity::Entered;
 use crate::sandbox::tree::{mount_read_only, open_layers};
@@ -77,6 +77,12 @@ pub fn take(
     for one in &known {
         match one.records.bytes(one.number).and_then(|bytes| Records::decode(&bytes)) {
             Ok(record) => {
+                let name = &one.identity.name;
+                if let Err(Objection::Stands(why)) =
+                    check_below(name, record.files(), record.has_links())
+                {
+                    return Ok(Reply::Declined(why));
+                }
                 if let Some(end) = declined(ground.prepare(&record), &one.identity)? {
                     return Ok(end);
                 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::deb::{Control, ControlFile};
 use super::error::Problem;
 use super::package::Unpacked;
-use super::tarstream::Entry;
+use super::tarstream::{Entry, Kind};
 
 /// The first bytes of a file of records. The number counts up when their form changes: stores
 /// outlive programs.
@@ -36,6 +36,16 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Its control files.
+    pub(crate) fn files(&self) -> &[ControlFile] {
+        &self.files
+    }
+
+    /// Whether it has hard links.
+    pub(crate) fn has_links(&self) -> bool {
+        self.entries.iter().any(|entry| entry.kind == Kind::HardLink)
+    }
+
     /// Of a package that has just been unpacked.
     pub(crate) fn of(unpacked: &Unpacked, built: u64) -> Self {
         Self {
