@@ -8,7 +8,8 @@ use crate::operation::Scope;
 use crate::store::debs::Debs;
 use crate::store::layer;
 use debmock_helper::protocol::Place;
-use debmock_helper::store::MAKING;
+use debmock_helper::store::{LOCKS, MAKING};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -68,18 +69,18 @@ impl Buildroot {
     }
 
     fn limit_layers(&self, most: u64, scope: &Scope) -> Result<()> {
+        let sizes = self.sizes_of_layers(scope)?;
+        if sizes.values().sum::<u64>() <= most {
+            return Ok(());
+        }
         let (mut candidates, mut kept) = (Vec::new(), 0);
         let used = self.layers_in_use(scope)?;
-        for key in self.zone.list(Place::layer("."))? {
-            if !is_tree(&key) || key.starts_with(MAKING) {
-                continue;
-            }
-            let bytes = self.zone.usage(Place::layer(key.clone()), scope)?;
-            match used.contains(&key) {
+        for (key, bytes) in &sizes {
+            match used.contains(key) {
                 true => kept += bytes,
                 false => {
-                    let used = layer::last_use(&self.zone, &key)?;
-                    candidates.push(Candidate { what: key, used, bytes });
+                    let (used, bytes) = (layer::last_use(&self.zone, key)?, *bytes);
+                    candidates.push(Candidate { what: key.clone(), used, bytes });
                 }
             }
         }
@@ -88,6 +89,30 @@ impl Buildroot {
             self.remove_layer(&key, scope)?;
         }
         Ok(())
+    }
+
+    /// Bytes on the disk by key. They are measured only if there are others than the last time:
+    /// layers do not change.
+    fn sizes_of_layers(&self, scope: &Scope) -> Result<BTreeMap<String, u64>> {
+        let known = Place::layer(format!("{LOCKS}/sizes.json"));
+        let text = self.zone.read(known.clone())?.unwrap_or_default();
+        // One that makes no sense is as good as none.
+        let before: BTreeMap<String, u64> = serde_json::from_slice(&text).unwrap_or_default();
+        let mut keys = self.zone.list(Place::layer("."))?;
+        keys.retain(|key| is_tree(key) && !key.starts_with(MAKING));
+        if keys.len() == before.len() && keys.iter().all(|key| before.contains_key(key)) {
+            return Ok(before);
+        }
+        let mut sizes = BTreeMap::new();
+        for key in keys {
+            let bytes = self.zone.usage(Place::layer(key.clone()), scope)?;
+            sizes.insert(key, bytes);
+        }
+        if let Ok(text) = serde_json::to_vec(&sizes) {
+            // That it cannot be kept only costs time.
+            let _ = self.zone.write(known, &text);
+        }
+        Ok(sizes)
     }
 }
 
