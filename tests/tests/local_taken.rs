@@ -100,10 +100,12 @@ fn archive() -> Result<ArchiveBuilder, Skip> {
         .deb(again.build())
         .deb(acting())
         .deb(linked())
+        .deb(Deb::new("settled", "1", "all").conffile("/etc/settled.conf", "yes\n").build())
         .deb(changing())
         .deb(sly())
         .source(source("acts", "acting, left"))
         .source(source("links", "linked, left"))
+        .source(source("settles", "settled, left"))
         .source(source("acts-too", "acting, linked, left, right"))
         .source(source("changes", "changing, sly, left"))
         .source(source("changes-too", "changing, sly, right"))
@@ -247,15 +249,15 @@ fn files_that_were_taken_are_copies_and_can_be_taken_again() {
 #[test]
 fn a_layer_takes_what_a_base_has() {
     let rig = or_skip!(rig_of(User::current()));
-    let with = ["-o", "packages.include=[\"root-has\", \"left\", \"common\"]"];
+    let with = ["-o", "packages.include=[\"root-has\", \"left\", \"settled\"]"];
     let init = [&with[..], &["--uniqueext", "with", "init"]].concat();
     said(rig.program(&init)).assert_success();
-    lose_packages(&rig, &["fakeroot_1", "one_"]);
+    lose_packages(&rig, &["fakeroot_1", "settles_"]);
     said(rig.program(&["init"])).assert_success();
-    let went = dependencies(&rig, "a", "one");
+    let went = dependencies(&rig, "a", "settles");
     assert!(went.text.contains("Taking 2 of 3 packages"), "{}", went.text);
-    let seen = inside(&rig, "a", "cat /opt/left /etc/common.conf; ls -d /etc/common.conf*");
-    assert_eq!(seen, "leftasked = yes\n/etc/common.conf\n");
+    let seen = inside(&rig, "a", "cat /opt/left /etc/settled.conf; ls -d /etc/settled*");
+    assert_eq!(seen, "leftyes\n/etc/settled.conf\n");
     rig.assert_nothing_lost();
 }
 

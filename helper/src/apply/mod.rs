@@ -280,18 +280,16 @@ impl<'a> Installation<'a> {
         let unpacker = Unpacker::with_tree(Tree::new(self.root).with_journal(&journal), cancel);
         let (threads, records) = (self.plan.threads, Mutex::new(Vec::new()));
         let filling = Filling::default();
-        let each = |one: Unpacked, record: Record| {
-            let identity = one.control.identity.clone();
+        let each = |one: Unpacked, record: Option<Record>| {
+            let record = record.map(|record| (one.control.identity.clone(), record));
             filling.add(present.admit(unpacker.tree(), &one).map(|()| one))?;
-            if self.plan.records {
-                let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
-                records.push((identity, record));
-            }
+            records.lock().unwrap_or_else(PoisonError::into_inner).extend(record);
             Ok(())
         };
-        let take = |one: Unpacked, record: Record, _| each(one, record);
+        let is_recorded = self.plan.records;
+        let take = |one, record, _| each(one, is_recorded.then_some(record));
         let new = |one: Unpacked, built| {
-            let record = Record::of(&one, built);
+            let record = is_recorded.then(|| Record::of(&one, built));
             each(one, record)
         };
         let known = (known, Way::Copy);

@@ -1,10 +1,11 @@
 //! Packages that were unpacked once, for a layer that is being made.
 //!
-//! A layer that was made of packages may have, beside the tree `root` with what maintainer scripts
-//! made, a tree `below` with what was unpacked, which no script has ever seen, and a file `records`.
-//! Files of `below` get another name in the tree `below` of a new layer, never a copy: trees that are
-//! mounted as lower layers are never changed. Nothing is decoded here, so that nothing here needs the
-//! walls of a session.
+//! A base that was made of packages has, beside the tree `root` with what maintainer scripts made, a
+//! tree `below` with what was unpacked, which no script has ever seen, and a file `records`. Files of
+//! `below` get another name in the tree `below` of a new base, never a copy: trees that are mounted
+//! as lower layers are never changed. Nothing is decoded here, so that nothing here needs the walls
+//! of a session. A layer of packages above others has records of what lies in its `root`, from which
+//! a session copies ([`stock`]).
 
 use super::files::{boot_id, list, make_directory_at, open_at, open_directory, parent, read_at};
 use super::{LOCKS, MAKING, TRASH};
