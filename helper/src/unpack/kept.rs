@@ -42,7 +42,7 @@ impl<'t, 'a> Search<'t, 'a> {
             let Ok(stat) = self.placer.stat(place, name) else { return false };
             let is_conffile =
                 || conffiles.iter().any(|one| one.path.get(1..) == Some(path.as_slice()));
-            let changed = (stat.st_ctime as i64, stat.st_ctime_nsec as u32);
+            let changed = (stat.st_ctime, stat.st_ctime_nsec as u32);
             if !is_of(&stat, entry) || changed > time && !is_conffile() {
                 return false;
             }

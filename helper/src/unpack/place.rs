@@ -606,8 +606,7 @@ pub(crate) fn is_of(stat: &Stat, entry: &Entry) -> bool {
         && (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
             == (entry.mode & 0o7777, entry.uid, entry.gid)
         && stat.st_size as u64 == entry.size
-        && (stat.st_mtime as i64, stat.st_mtime_nsec as i64)
-            == (entry.mtime.0, i64::from(entry.mtime.1))
+        && (stat.st_mtime, stat.st_mtime_nsec as i64) == (entry.mtime.0, i64::from(entry.mtime.1))
 }
 
 fn owner_problem((uid, gid): (u32, u32), error: Errno) -> Problem {
