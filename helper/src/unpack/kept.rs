@@ -50,3 +50,63 @@ impl<'t, 'a> Search<'t, 'a> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{NEVER, Site, Tar, identity, package};
+    use super::super::{Problem, Unpacker, Way};
+    use super::*;
+    use std::fs::{self, File, OpenOptions};
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::symlink;
+
+    fn now() -> (i64, u32) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        (now.tv_sec, now.tv_nsec as u32)
+    }
+
+    #[test]
+    fn what_is_touched_is_noticed_whatever_its_time_says_and_copies_follow_no_link_outside() {
+        let (site, other) = (Site::new(), Site::new());
+        fs::create_dir_all(site.root().join("usr/lib")).unwrap();
+        symlink("usr/lib", site.root().join("lib")).unwrap();
+        let (root, target) = (File::open(site.root()).unwrap(), File::open(other.root()).unwrap());
+        let deb = package("one", Tar::new().dir("./").dir("./lib/").file("./lib/x", b"some"));
+        let unpacked = Unpacker::new(root.as_fd(), &NEVER)
+            .unpack_deb(&deb[..], &identity("one"), None)
+            .unwrap();
+        let mut record = Record::of(&unpacked, 0);
+        let (tree, time) = (Tree::new(root.as_fd()), now());
+        assert!(Search::new(&tree).is_untouched(&mut record, time));
+        assert_eq!(record.leads[&b"lib"[..]], b"usr/lib");
+
+        // where there is no such link, its file is found all the same
+        fs::remove_file(site.root().join("lib")).unwrap();
+        let take = |record: &Record| {
+            Unpacker::new(target.as_fd(), &NEVER).take(record, &tree, Way::Copy).map(drop)
+        };
+        take(&record).unwrap();
+        assert_eq!(fs::read(other.root().join("lib/x")).unwrap(), b"some");
+        fs::remove_file(other.root().join("lib/x")).unwrap();
+
+        // what leads out of the tree ends at its top
+        let secret = site.outside().join("x");
+        fs::write(&secret, "some").unwrap();
+        for lead in [site.outside().into_os_string().into_encoded_bytes(), b"../outside".to_vec()] {
+            let mut lying = record.clone();
+            lying.leads.insert(b"lib".to_vec(), lead);
+            let error = take(&lying).unwrap_err();
+            assert!(matches!(error.problem(), Problem::Changed(_)), "{error}");
+        }
+        fs::remove_file(secret).unwrap();
+
+        symlink("usr/lib", site.root().join("lib")).unwrap();
+        let file = site.root().join("usr/lib/x");
+        let modified = fs::metadata(&file).unwrap().modified().unwrap();
+        let mut opened = OpenOptions::new().write(true).open(&file).unwrap();
+        opened.write_all(b"SOME").unwrap();
+        opened.set_modified(modified).unwrap();
+        assert!(!Search::new(&tree).is_untouched(&mut record, time));
+    }
+}

@@ -10,8 +10,8 @@
 //!   and foreign archives are errors that name package, member and path ([`Error`]);
 //! - packages are unpacked in parallel ([`unpack_all`]); the result does not depend on the
 //!   order in which they come;
-//! - a package that was unpacked once is taken from there, checked, and not decoded again
-//!   ([`Records`]).
+//! - a package that was unpacked once is taken from there, checked, by a link or a copy, and not
+//!   decoded again ([`Records`]).
 //!
 //! What dpkg's database says about the packages is for its neighbour [`crate::dpkgdb`]. There
 //! are no `fsync`s: a tree that was not completed is thrown away by its owner.

@@ -1,7 +1,7 @@
 //! What the unpacking of a package made, so that nobody has to decode it again.
 //!
-//! A [`Record`] holds all that a `.deb` says but the content of its files, which lie in a tree that
-//! nobody has changed since. [`Records`] is a file of several, each under the SHA-256 of its `.deb`.
+//! A [`Record`] holds all that a `.deb` says but the content of its files, which lie in a tree where
+//! nobody has touched them since. [`Records`] is a file of several, each under the SHA-256 of its `.deb`.
 //! Whoever takes a file compares it with what is recorded of it first.
 
 use std::collections::BTreeMap;
