@@ -374,19 +374,26 @@ impl Helper {
                     work::pack(tree.as_fd(), pack, output)
                 })
             }
-            Request::Known => {
+            Request::Known { pristine } => {
                 let wanted = one(descriptors)?;
                 self.work(replies, None, move |helper, replies| {
-                    store::known(helper.entered()?, wanted, |reply| answer(replies, &reply))
+                    let tell = |reply| answer(replies, &reply);
+                    store::known(helper.entered()?, pristine, wanted, tell)
                 })
+            }
+            Request::Stock(layer) => {
+                let Some((tree, records)) = store::stock(self.entered()?, &layer)? else {
+                    answer(replies, &Reply::Missing);
+                    return Ok(false);
+                };
+                let files = [tree.as_fd(), records.as_fd()];
+                socket::send(replies.as_fd(), &encode(&Reply::Stock)?, &files)
+                    .doing(|| "cannot answer".into())?;
+                Ok(false)
             }
             Request::Compose { home } => self.work(replies, None, move |helper, replies| {
                 let tell = |reply| answer(replies, &reply);
                 store::compose(helper.entered()?, &home, descriptors, tell)
-            }),
-            Request::Take { home } => self.work(replies, None, move |helper, replies| {
-                let tell = |reply| answer(replies, &reply);
-                store::take(helper.entered()?, &home, descriptors, tell)
             }),
             Request::Keep(place) => {
                 let content = one(descriptors)?;

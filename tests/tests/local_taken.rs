@@ -21,13 +21,11 @@ use debmock_tests::user::User;
 
 /// Everything about files that is not plain.
 fn common() -> BuiltDeb {
-    let configured = "#!/bin/sh\nset -e\necho changed in place >> /usr/share/common/plain\n\
-                      rm /usr/share/common/removed /usr/share/tiny-taken\n\
-                      chmod 600 /usr/share/common/closed\necho new > /usr/share/common/made\n";
+    let configured = "#!/bin/sh\nset -e\nrm -f /usr/share/tiny-taken\n\
+                      echo new > /usr/share/common/made\n";
     Deb::new("common", "1", "all")
         .script("postinst", configured)
         .file("/usr/share/common/plain", 0o644, "plain\n")
-        .file("/usr/share/common/removed", 0o644, "removed\n")
         .file("/usr/share/common/closed", 0o644, "closed\n")
         .file("/usr/share/common/setuid", 0o4755, "#!/bin/sh\n")
         .file("/usr/share/common/first", 0o644, "first\n")
@@ -45,14 +43,31 @@ fn acting() -> BuiltDeb {
     Deb::new("acting", "1", "all").script("preinst", look).file("/opt/acting", 0o644, "").build()
 }
 
-/// One whose script changes a file that has two names.
+/// One with a file that has two names.
 fn linked() -> BuiltDeb {
-    let change = "#!/bin/sh\nset -e\necho more >> /opt/linked/one\nchmod 755 /opt/linked/two\n";
     Deb::new("linked", "1", "all")
-        .script("postinst", change)
         .file("/opt/linked/one", 0o644, "one\n")
         .hardlink("/opt/linked/two", "/opt/linked/one")
         .build()
+}
+
+/// One whose script changes its files, and one that changes what it cannot be told from by size,
+/// mode and time.
+fn changing() -> BuiltDeb {
+    let change = "#!/bin/sh\nset -e\ncd /opt/changing\nchmod 600 one\necho more >> two\n\
+                  rm three\n";
+    Deb::new("changing", "1", "all")
+        .script("postinst", change)
+        .file("/opt/changing/one", 0o644, "one\n")
+        .file("/opt/changing/two", 0o644, "two\n")
+        .file("/opt/changing/three", 0o644, "three\n")
+        .build()
+}
+
+fn sly() -> BuiltDeb {
+    let change = "#!/bin/sh\nset -e\ncd /opt\ntouch -r sly time\necho SLY > sly\n\
+                  touch -r time sly\nrm time\n";
+    Deb::new("sly", "1", "all").script("postinst", change).file("/opt/sly", 0o644, "sly\n").build()
 }
 
 fn plain(name: &str) -> BuiltDeb {
@@ -85,8 +100,15 @@ fn archive() -> Result<ArchiveBuilder, Skip> {
         .deb(again.build())
         .deb(acting())
         .deb(linked())
+        .deb(Deb::new("settled", "1", "all").conffile("/etc/settled.conf", "yes\n").build())
+        .deb(changing())
+        .deb(sly())
         .source(source("acts", "acting, left"))
         .source(source("links", "linked, left"))
+        .source(source("settles", "settled, left"))
+        .source(source("acts-too", "acting, linked, left, right"))
+        .source(source("changes", "changing, sly, left"))
+        .source(source("changes-too", "changing, sly, right"))
         .source(source("one", "common, left"))
         .source(source("two", "common, right"))
         .source(source("same", "left, common, other"))
@@ -176,10 +198,10 @@ fn what_a_layer_has_is_neither_fetched_nor_decoded_for_the_next_one() {
         assert!(second.text.contains("Taking 2 of 3 packages"), "{}", second.text);
         assert!(second.text.contains("configuring with dpkg"), "{}", second.text);
         let warm = manifest(&rig, "b");
-        let script = "cat /usr/share/common/plain /opt/alias/through; \
+        let script = "cat /usr/share/common/plain /opt/alias/through /etc/common.conf; \
                       readlink /opt/alias; ls /opt; stat -c %a /usr/share/closed";
         let seen = inside(&rig, "b", script);
-        let expected = "plain\nchanged in place\nthrough a link\n../usr/share/real\n\
+        let expected = "plain\nthrough a link\nasked = yes\n../usr/share/real\n\
                         alias\nfakeroot\nright\n2750\n";
         assert_eq!(seen, expected);
         // the same on another machine, on which nothing is known
@@ -197,22 +219,19 @@ fn what_a_layer_has_is_neither_fetched_nor_decoded_for_the_next_one() {
 }
 
 #[test]
-fn files_that_were_taken_are_the_same_and_scripts_change_their_own() {
+fn files_that_were_taken_are_copies_and_can_be_taken_again() {
     or_skip!(machine::need_root());
     let rig = or_skip!(rig_of(User::current()));
     dependencies(&rig, "a", "one");
     dependencies(&rig, "b", "two");
     let all = layers(&rig, "packages-");
-    let inode = |layer: &Path, file: &str| fs::metadata(layer.join(file)).map(|meta| meta.ino());
-    for file in ["below/usr/share/common/plain", "below/usr/share/common/setuid"] {
-        let inodes: Vec<u64> = all.iter().map(|layer| inode(layer, file).unwrap()).collect();
-        assert_eq!(inodes.len(), 2);
-        assert_eq!(inodes[0], inodes[1], "{file}");
+    for file in ["root/usr/share/common/plain", "root/usr/share/common/setuid"] {
+        let of = |layer: &Path| fs::metadata(layer.join(file)).unwrap();
+        let of: Vec<_> = all.iter().map(|layer| of(layer)).collect();
+        assert_eq!(of.len(), 2);
+        assert_ne!(of[0].ino(), of[1].ino(), "{file}");
+        assert_eq!((of[0].mode(), of[0].mtime()), (of[1].mode(), of[1].mtime()), "{file}");
     }
-    let changed = "root/usr/share/common/plain";
-    assert_ne!(inode(&all[0], changed).unwrap(), inode(&all[1], changed).unwrap());
-    let pristine = fs::read_to_string(all[0].join("below/usr/share/common/plain")).unwrap();
-    assert_eq!(pristine, "plain\n");
     // a layer of which everything is known lives without those that it came from
     dependencies(&rig, "c", "same");
     for ext in ["a", "b"] {
@@ -222,18 +241,40 @@ fn files_that_were_taken_are_the_same_and_scripts_change_their_own() {
     assert_eq!(layers(&rig, "packages-").len(), 1);
     assert_eq!(inside(&rig, "c", "cat /usr/share/common/first"), "first\n");
     lose_packages(&rig, &["one_"]);
-    dependencies(&rig, "a", "one");
+    let again = dependencies(&rig, "a", "one");
+    assert!(again.text.contains("Taking 3 of 3 packages"), "{}", again.text);
     rig.assert_nothing_lost();
 }
 
 #[test]
-fn a_base_takes_what_a_layer_of_packages_has_and_the_other_way_round() {
+fn a_layer_takes_what_a_base_has() {
     let rig = or_skip!(rig_of(User::current()));
-    dependencies(&rig, "a", "one");
-    lose_packages(&rig, &["right_1", "two_"]);
-    let with = ["-o", "packages.include=[\"root-has\", \"left\"]", "--uniqueext", "with", "init"];
-    said(rig.program(&with)).assert_success();
-    dependencies(&rig, "b", "two");
+    let with = ["-o", "packages.include=[\"root-has\", \"left\", \"settled\"]"];
+    let init = [&with[..], &["--uniqueext", "with", "init"]].concat();
+    said(rig.program(&init)).assert_success();
+    lose_packages(&rig, &["fakeroot_1", "settles_"]);
+    said(rig.program(&["init"])).assert_success();
+    let went = dependencies(&rig, "a", "settles");
+    assert!(went.text.contains("Taking 2 of 3 packages"), "{}", went.text);
+    let seen = inside(&rig, "a", "cat /opt/left /etc/settled.conf; ls -d /etc/settled*");
+    assert_eq!(seen, "leftyes\n/etc/settled.conf\n");
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn what_scripts_have_touched_is_never_taken() {
+    let rig = or_skip!(rig_of(User::current()));
+    dependencies(&rig, "a", "changes");
+    let before = manifest(&rig, "a");
+    let went = dependencies(&rig, "b", "changes-too");
+    // fakeroot alone
+    assert!(went.text.contains("Taking 1 of 4 packages"), "{}", went.text);
+    assert!(!went.text.contains("not as it was unpacked"), "{}", went.text);
+    let seen = inside(&rig, "b", "cd /opt; cat changing/* sly; stat -c %a changing/one");
+    assert_eq!(seen, "one\ntwo\nmore\nSLY\n600\n");
+    said(rig.program(&["--uniqueext", "a", "clean"])).assert_success();
+    dependencies(&rig, "a", "changes");
+    assert_eq!(differences(&before, &manifest(&rig, "a")), Vec::<String>::new());
     rig.assert_nothing_lost();
 }
 
@@ -256,18 +297,14 @@ fn what_is_not_as_it_was_unpacked_is_unpacked_anew() {
         let rig = or_skip!(rig_of(User::current()));
         dependencies(&rig, "a", "one");
         let layer = layers(&rig, "packages-").remove(0);
-        let file = "below/usr/share/common/closed";
-        let inode = fs::metadata(layer.join(file)).unwrap().ino();
+        let file = "root/usr/share/common/closed";
         change(&layer.join(file));
         let went = dependencies(&rig, "b", "same");
         assert!(went.text.contains("what the store has of common is not"), "{what}: {}", went.text);
-        let other = layers(&rig, "packages-").into_iter().find(|path| *path != layer).unwrap();
-        assert_ne!(fs::metadata(other.join(file)).unwrap().ino(), inode, "{what}");
         let seen = inside(&rig, "b", "cat /usr/share/common/closed");
         assert_eq!(seen, "closed\n", "{what}");
         // the rest was taken all the same
-        let inode = |layer: &Path| fs::metadata(layer.join("below/opt/left")).unwrap().ino();
-        assert_eq!(inode(&layer), inode(&other), "{what}");
+        assert!(went.text.contains("Taking 2 of 4 packages"), "{what}: {}", went.text);
         rig.assert_nothing_lost();
     }
 }
@@ -288,24 +325,26 @@ fn what_stands_in_the_way_is_left_to_dpkg() {
 }
 
 #[test]
-fn what_would_differ_in_two_trees_comes_into_one() {
-    let rig = or_skip!(rig_of(User::current()));
-    dependencies(&rig, "a", "one");
-    let acts = dependencies(&rig, "b", "acts");
-    assert!(acts.text.contains("Not from two trees: preinst of acting"), "{}", acts.text);
-    assert_eq!(inside(&rig, "b", "cat /var/lib/looked"), "/opt//alias\n");
-    let links = dependencies(&rig, "c", "links");
-    assert!(links.text.contains("Not from two trees: linked"), "{}", links.text);
-    let script = "cat /opt/linked/two; stat -c '%a %h' /opt/linked/one";
-    assert_eq!(inside(&rig, "c", script), "one\nmore\n755 2\n");
-    for said in [acts, links] {
-        assert!(!said.text.contains("Left to apt"), "{}", said.text);
+fn what_acts_before_it_is_unpacked_and_what_has_several_names_is_taken_and_is_exact() {
+    for rig in or_skip!(rigs()) {
+        dependencies(&rig, "a", "acts");
+        assert_eq!(inside(&rig, "a", "cat /var/lib/looked"), "/opt//alias\n");
+        dependencies(&rig, "b", "links");
+        lose_packages(&rig, &["right_1", "acts-too_"]);
+        let went = dependencies(&rig, "c", "acts-too");
+        assert!(went.text.contains("Taking 4 of 5 packages"), "{}", went.text);
+        assert!(!went.text.contains("Left to apt"), "{}", went.text);
+        assert_eq!(inside(&rig, "c", "stat -c %h /opt/linked/one"), "2\n");
+        let apart = or_skip!(rig_of(rig.area.user().clone()));
+        dependencies(&apart, "c", "acts-too");
+        let (cold, warm) = (manifest(&apart, "c"), manifest(&rig, "c"));
+        assert_eq!(differences(&cold, &warm), Vec::<String>::new());
+        rig.assert_nothing_lost();
     }
-    rig.assert_nothing_lost();
 }
 
 #[test]
-fn a_layer_in_two_parts_goes_into_an_image_and_comes_out() {
+fn a_layer_with_records_goes_into_an_image_and_comes_out() {
     let rig = or_skip!(rig_of(User::current()));
     dependencies(&rig, "a", "one");
     let before = manifest(&rig, "a");

@@ -1,6 +1,6 @@
 //! Fetching and installing what was planned.
 
-use super::native::checked;
+use super::native::{End, Taking, checked};
 use super::plan::is_simulation;
 use super::progress::Progress;
 use super::{Apt, Installed, Plan, Planned, Task, failure, setup};
@@ -27,15 +27,35 @@ impl Apt<'_> {
     /// [`ErrorKind::Package`] with dpkg's last words if a package cannot be installed;
     /// [`ErrorKind::Store`] if a file of the store is damaged.
     pub fn apply(&self, plan: &Plan, scope: &Scope) -> Result<()> {
+        self.apply_taking(plan, None, scope).map(drop)
+    }
+
+    /// As [`Apt::apply`], where the store need not have the files of what is known. The places in
+    /// the plan of what is not known after all; what was made is of no use then.
+    ///
+    /// # Errors
+    /// Those of [`Apt::apply`], and of [`Apt::fetch`] if apt has to do it.
+    pub(crate) fn apply_taking(
+        &self,
+        plan: &Plan,
+        taking: Option<&Taking<'_>>,
+        scope: &Scope,
+    ) -> Result<Option<Vec<u32>>> {
         let progress = Mutex::new(Progress::new(plan, scope));
         // Packages that were asked for, if others of the plan are in the root by now: apt would take
         // what was asked for as done then.
         let mut begun = None;
         if let Some(order) = &plan.order {
             self.log.line(scope, "Unpacking without apt and dpkg, configuring with dpkg")?;
-            match self.apply_natively(plan, order, &progress, scope)? {
-                None => return self.confirm(plan),
-                Some(why) => self.log.line(scope, format!("Left to apt and dpkg: {why}"))?,
+            match self.apply_natively((plan, order), taking, &progress, scope)? {
+                End::Done => return self.confirm(plan).map(|()| None),
+                End::Changed(places) => return Ok(Some(places)),
+                End::Declined(why) => {
+                    self.log.line(scope, format!("Left to apt and dpkg: {why}"))?;
+                }
+            }
+            if taking.is_some() {
+                self.fetch(plan, scope)?;
             }
             let names = plan.install.iter().map(|one| one.name.as_str()).collect();
             begun = Installed::knows_any(self.session, &names)?.then_some(&order.manual);
@@ -71,8 +91,8 @@ impl Apt<'_> {
         }
         drop(ready);
         match &plan.task {
-            Task::Command(_) => Ok(()),
-            _ => self.confirm(plan),
+            Task::Command(_) => Ok(None),
+            _ => self.confirm(plan).map(|()| None),
         }
     }
 

@@ -9,15 +9,17 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::event::PackageAction;
 use crate::operation::Scope;
 use crate::state::LogFile;
+use crate::store::Zone;
 use crate::store::debs::{Debs, gone};
-use crate::store::known::in_memory;
+use crate::store::known::{Known, Stock, in_memory};
 use debmock_helper::protocol::{
     ApplyPlan, ApplyStep, Channel, Control, Job, Reply, encode, unexpected,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,54 +27,69 @@ use std::time::{Duration, Instant};
 /// How long taking back may last before nobody waits for it any more.
 const LONGEST_END: Duration = Duration::from_secs(30);
 
+/// What is known of a plan's packages, and what others are to know.
+pub(crate) struct Taking<'a> {
+    /// Where it is.
+    pub zone: &'a Zone,
+    /// What other layers have, by its place in the plan.
+    pub known: &'a Known,
+    /// For records of what lies in the root then; empty if apt did it.
+    pub records: &'a File,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Well.
+    Done,
+    /// dpkg has to do what is left of it, for this reason.
+    Declined(String),
+    /// The packages at these places of the plan are not known after all.
+    Changed(Vec<u32>),
+}
+
 impl Apt<'_> {
-    /// Carries out `plan` in this order. The reason, if dpkg has to do all of it.
+    /// Carries out `plan` in this order.
     pub(super) fn apply_natively(
         &self,
-        plan: &Plan,
-        order: &Order,
+        (plan, order): (&Plan, &Order),
+        taking: Option<&Taking<'_>>,
         progress: &Mutex<Progress<'_>>,
         scope: &Scope,
-    ) -> Result<Option<String>> {
-        let message = in_memory(&encode(&self.message(plan, order))?)?;
-        self.carry(Job::Apply, (&message, &[]), Some(&plan.install), (plan, progress), scope)
-    }
-
-    /// Lets a job configure the packages of `plan`, and unpack those that it is given; `files` are its
-    /// plan and what it takes besides. The reason, if it leaves them to dpkg.
-    pub(super) fn carry(
-        &self,
-        job: Job,
-        (message, files): (&File, &[BorrowedFd<'_>]),
-        packages: Option<&[Planned]>,
-        (plan, progress): (&Plan, &Mutex<Progress<'_>>),
-        scope: &Scope,
-    ) -> Result<Option<String>> {
+    ) -> Result<End> {
+        let stocks = match taking.map(|taking| taking.known.stocks(taking.zone)).transpose()? {
+            None => Vec::new(),
+            Some(Ok(stocks)) => stocks,
+            Some(Err(gone)) => return Ok(End::Changed(gone)),
+        };
+        let known: BTreeSet<u32> =
+            stocks.iter().flat_map(|stock| stock.packages).copied().collect();
+        let new = (0..).zip(&plan.install).filter(|(place, _)| !known.contains(place));
+        let new: Vec<&Planned> = new.map(|(_, package)| package).collect();
+        let mut message = self.message(plan, order);
+        message.stocks = stocks.len() as u32;
+        let message = in_memory(&encode(&message)?)?;
         let (output, theirs) = output_pipe()?;
-        let files = [&[message.as_fd(), theirs.as_fd()], files].concat();
-        let channel = self.session.job(job, &files)?;
+        let mut files = vec![message.as_fd(), theirs.as_fd()];
+        files.extend(taking.map(|taking| taking.records.as_fd()));
+        let channel = self.session.job(Job::Apply, &files)?;
         drop(theirs);
         let (ended, log) = (AtomicBool::new(false), self.log);
         let (brought, read) = std::thread::scope(|threads| {
             let reader = threads.spawn(|| read_log(output, log, progress, &ended, scope));
-            let brought = match packages {
-                Some(packages) => bring(&channel, packages, self.debs, progress, scope),
-                None => follow(&channel, progress, scope).inspect_err(|_| {
-                    let _ = channel.abandon();
-                }),
-            };
+            let brought = bring(&channel, &stocks, (&new, self.debs), progress, scope);
             ended.store(true, Ordering::Relaxed);
             (brought, reader.join().unwrap_or_else(|_| Err(panicked())))
         });
-        let declined = brought.map_err(|error| match error.kind() {
+        let end = brought.map_err(|error| match error.kind() {
             ErrorKind::Exec => failure::of_configuring(&plan.task.words(), self.log, &error),
             ErrorKind::Buildroot => error.with_kind(ErrorKind::Package),
             _ => error,
         })?;
-        read.map(|()| declined)
+        read.map(|()| end)
     }
 
-    pub(super) fn message(&self, plan: &Plan, order: &Order) -> ApplyPlan {
+    fn message(&self, plan: &Plan, order: &Order) -> ApplyPlan {
         let find = |name: &String| plan.install.iter().find(|one| one.name == *name);
         let identity =
             |one: &Planned| (one.name.clone(), one.version.clone(), one.architecture.clone());
@@ -90,7 +107,13 @@ impl Apt<'_> {
         let login =
             [("HOME", "/root"), ("USER", "root"), ("LOGNAME", "root"), ("SHELL", "/bin/sh")];
         environment.extend(login.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let packages = plan.install.iter().map(|one| {
+            let (name, version, architecture) = identity(one);
+            (name, version, architecture, one.sha256.to_string())
+        });
         ApplyPlan {
+            packages: packages.collect(),
+            stocks: 0,
             steps: order.steps.iter().map(step).collect(),
             automatic: automatic.map(mark).collect(),
             environment,
@@ -125,17 +148,17 @@ pub(super) fn checked(debs: &Debs, package: &Planned) -> Result<File> {
     Err(Error::new(ErrorKind::Store, what).with_hint("it was removed; run the command again"))
 }
 
-/// Hands packages over to a job and follows it to its end. The reason, if it leaves them to dpkg.
-pub(super) fn bring(
+/// Hands packages over to a job and follows it to its end.
+fn bring(
     channel: &Channel,
-    packages: &[Planned],
-    debs: &Debs,
+    stocks: &[Stock<'_>],
+    (packages, debs): (&[&Planned], &Debs),
     progress: &Mutex<Progress<'_>>,
     scope: &Scope,
-) -> Result<Option<String>> {
+) -> Result<End> {
     let (followed, sent) = std::thread::scope(|threads| {
         let sender = threads.spawn(|| {
-            let sent = send(packages, debs, channel);
+            let sent = send(stocks, packages, debs, channel);
             if sent.is_err() {
                 // The other side waits for packages; this tells it that none will come.
                 let _ = channel.abandon();
@@ -156,9 +179,14 @@ pub(super) fn bring(
     }
 }
 
-/// Hands the packages over, the largest first: one that takes long should not be the last.
-fn send(packages: &[Planned], debs: &Debs, channel: &Channel) -> Result<()> {
-    let mut sorted: Vec<_> = packages.iter().collect();
+/// Hands over what is known, then the other packages, the largest first: one that takes long should
+/// not be the last.
+fn send(stocks: &[Stock<'_>], packages: &[&Planned], debs: &Debs, channel: &Channel) -> Result<()> {
+    for Stock { tree, records, packages } in stocks {
+        let control = Control::Stock { packages: packages.to_vec() };
+        channel.send(&control, &[tree.as_fd(), records.as_fd()])?;
+    }
+    let mut sorted: Vec<_> = packages.to_vec();
     sorted.sort_by_key(|package| std::cmp::Reverse(package.size));
     for package in sorted {
         let file = checked(debs, package)?;
@@ -169,11 +197,7 @@ fn send(packages: &[Planned], debs: &Debs, channel: &Channel) -> Result<()> {
 }
 
 /// Turns what the helper tells into events, until it has ended.
-pub(super) fn follow(
-    channel: &Channel,
-    progress: &Mutex<Progress<'_>>,
-    scope: &Scope,
-) -> Result<Option<String>> {
+fn follow(channel: &Channel, progress: &Mutex<Progress<'_>>, scope: &Scope) -> Result<End> {
     let mut cancelled: Option<(Error, Instant)> = None;
     loop {
         match &cancelled {
@@ -189,7 +213,10 @@ pub(super) fn follow(
             Some(_) => {}
         }
         let Some((reply, _)) = channel.receive(Duration::from_millis(100))? else { continue };
-        let is_last = matches!(reply, Reply::Done | Reply::Declined(_) | Reply::Failed(_));
+        let is_last = matches!(
+            reply,
+            Reply::Done | Reply::Declined(_) | Reply::Changed(_) | Reply::Failed(_)
+        );
         if cancelled.is_some() && is_last {
             break;
         }
@@ -198,8 +225,9 @@ pub(super) fn follow(
                 let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
                 progress.tell(PackageAction::Unpacked, &name);
             }
-            Reply::Done => return Ok(None),
-            Reply::Declined(why) => return Ok(Some(why)),
+            Reply::Done => return Ok(End::Done),
+            Reply::Declined(why) => return Ok(End::Declined(why)),
+            Reply::Changed(places) => return Ok(End::Changed(places)),
             Reply::Failed(failure) => return Err(failure.into()),
             other => return Err(unexpected(&other).into()),
         }

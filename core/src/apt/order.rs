@@ -24,13 +24,6 @@ pub struct Order {
     pub(super) path: String,
 }
 
-impl Order {
-    /// Whether all packages are unpacked before one of them is configured.
-    pub(super) fn is_in_one(&self) -> bool {
-        self.steps.iter().all(|step| matches!(step, Step::Unpack(_)))
-    }
-}
-
 /// Names of packages, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Step {

@@ -101,7 +101,7 @@ impl Making<'_> {
     fn compose(&self, left: &File) -> Result<Option<u64>> {
         let packages = &self.recipe.set.packages;
         let hashes = packages.iter().map(|package| package.sha256);
-        let mut known = Known::find(self.zone, hashes, self.scope)?;
+        let mut known = Known::find(self.zone, hashes, true, self.scope)?;
         loop {
             let places = known.places();
             let is_known = |(place, _): &(u32, &PackageEntry)| places.contains(place);

@@ -1,7 +1,7 @@
 //! Packages come into the root of a build.
 
 use super::{Workshop, prepare};
-use crate::apt::{Apt, End, Laid, Laying, Plan, Planned, counted};
+use crate::apt::{Apt, Plan, Planned, Taking, counted};
 use crate::archive::fetch::fetch;
 use crate::buildroot::Session;
 use crate::error::Result;
@@ -50,19 +50,32 @@ impl<'a> Delivery<'a> {
         self.apply(session, |apt| apt.apply(self.plan, self.scope))
     }
 
-    /// A line for the log.
+    /// As [`Delivery::bring`]; what is known need not be fetched. The places in the plan of what is
+    /// not known after all: what was made is of no use then.
     ///
     /// # Errors
-    /// Those of the log.
-    pub(crate) fn say(&self, line: &str) -> Result<()> {
-        self.log.line(self.scope, line)
+    /// Those of [`Delivery::bring`].
+    pub(crate) fn bring_taking(
+        &self,
+        session: &Session,
+        taking: &Taking<'_>,
+    ) -> Result<Option<Vec<u32>>> {
+        let (all, known) = (&self.plan.install, taking.known.places());
+        let new = (0..).zip(all).filter(|(place, _)| !known.contains(place));
+        let new: Vec<Planned> = new.map(|(_, package)| package.clone()).collect();
+        if !known.is_empty() {
+            let (known, all) = (known.len(), all.len());
+            let line = format!("Taking {known} of {all} packages from layers that have them");
+            self.log.line(self.scope, line)?;
+        }
+        if !new.is_empty() {
+            self.fetch(&new)?;
+        }
+        self.apply(session, |apt| apt.apply_taking(self.plan, Some(taking), self.scope))
     }
 
     /// Gets the files of `packages`.
-    ///
-    /// # Errors
-    /// Those of [`Apt::fetch`].
-    pub(crate) fn fetch(&self, packages: &[Planned]) -> Result<()> {
+    fn fetch(&self, packages: &[Planned]) -> Result<()> {
         let Workshop { debs, transport, parallel, .. } = *self.workshop;
         let counted = counted(packages.len());
         self.stages.stage(self.scope, "fetch", &counted, || {
@@ -70,45 +83,13 @@ impl<'a> Delivery<'a> {
         })
     }
 
-    /// Unpacks `packages` into the upper of `session`.
-    ///
-    /// # Errors
-    /// Those of [`Apt::apply`].
-    pub(crate) fn lay(
-        &self,
-        laying: &Laying<'_>,
-        session: &Session,
-        packages: &[Planned],
-    ) -> Result<End<Laid>> {
-        laying.lay(&self.apt(session), packages)
-    }
-
-    /// Configures what is laid below the upper of `session`.
-    ///
-    /// # Errors
-    /// Those of [`Apt::apply`].
-    pub(crate) fn install(
-        &self,
-        laying: &Laying<'_>,
-        session: &Session,
-        laid: &Laid,
-    ) -> Result<End<()>> {
-        self.apply(session, |apt| laying.install(apt, laid))
-    }
-
     fn apply<T>(&self, session: &Session, work: impl FnOnce(&Apt<'_>) -> Result<T>) -> Result<T> {
         self.stages.stage(self.scope, "apply", self.plan.counted(), || {
             prepare::before_packages(session, self.plan, self.log, self.scope)?;
-            work(&self.apt(session))
+            let Workshop { archive, debs, transport, caches, parallel, .. } = *self.workshop;
+            let apt = Apt::new(session, archive, debs, transport, self.log);
+            work(&apt.parallel(parallel).caches_in(caches))
         })
-    }
-
-    fn apt<'s>(&self, session: &'s Session) -> Apt<'s>
-    where
-        'a: 's,
-    {
-        let Workshop { archive, debs, transport, caches, parallel, .. } = *self.workshop;
-        Apt::new(session, archive, debs, transport, self.log).parallel(parallel).caches_in(caches)
     }
 }
 

@@ -8,18 +8,18 @@
 
 use super::flatten::{announce, is_of_layers};
 use super::{Base, Buildroot, ITS_OWN, Lower, Opening, Session, Storage};
-use crate::apt::{End, Laid, Laying, Plan, Planned};
+use crate::apt::{Plan, Taking};
 use crate::build::{Delivery, Furnisher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
-use crate::store::known::Known;
+use crate::store::known::{Known, in_memory, rewound};
 use crate::store::layer::{self, LayerKey};
-use debmock_helper::protocol::{Place, Tree};
-use debmock_helper::store::{BELOW, RECORDS};
+use debmock_helper::protocol::{Place, Request, Tree};
+use debmock_helper::store::RECORDS;
 use std::sync::Arc;
 
 /// Changes when the same packages on the same root would make another tree.
-const FORMAT: &[u8] = b"2";
+const FORMAT: &[u8] = b"3";
 /// At most this many layers lie above a base: each one costs every look-up of a file.
 const DEEPEST: usize = 8;
 /// What a session has in the directory of its changes.
@@ -101,126 +101,62 @@ impl Buildroot {
         LayerKey::of("packages", &parts)
     }
 
-    /// Makes the layer of `delivery` at `home`, above the trees of `base`: in two parts, of which
-    /// others can take the lower one's files, or in one, where that cannot be.
+    /// Makes the layer of `delivery` at `home`, above the trees of `base`.
     fn make_layer(&self, base: &Base, home: &Place, delivery: &Delivery<'_>) -> Result<()> {
-        let scope = delivery.scope();
-        let stack = self.stack(base);
-        if let Some(laying) = Laying::of(delivery.plan(), scope) {
-            match self.make_in_two(&stack, home, delivery, &laying) {
+        let (scope, plan) = (delivery.scope(), delivery.plan());
+        let hashes = plan.install.iter().map(|one| one.sha256);
+        // apt takes whole packages only.
+        let mut known = match plan.order {
+            Some(_) => Known::find(&self.zone, hashes, false, scope)?,
+            None => Known::nothing(),
+        };
+        let mut is_flat = false;
+        loop {
+            match self.make_above(&self.stack(base), home, delivery, &known) {
                 Ok(None) => return Ok(()),
-                // In one part, one wave can come after the scripts of another.
-                Ok(Some(why)) => delivery.say(&format!("Not from two trees: {why}"))?,
-                // In one part what is unpacked is in no lower tree.
-                Err(error) if is_of_layers(&error) => {}
+                Ok(Some(changed)) => {
+                    let names = plan.install.iter().map(|one| one.name.as_str());
+                    known.forget(&changed, &names.collect::<Vec<_>>(), scope)?;
+                }
+                Err(error) if is_of_layers(&error) && !is_flat => {
+                    announce(scope);
+                    is_flat = true;
+                }
                 Err(error) => return Err(error),
             }
-            self.clear(home, scope)?;
-        }
-        let apply = |session: &Session| delivery.bring(session);
-        match self.make_above(&stack, home, scope, apply) {
-            Err(error) if is_of_layers(&error) => {}
-            other => return other,
-        }
-        announce(scope);
-        self.clear(home, scope)?;
-        self.flatten_layer(base, layer::below(home, UPPER), scope)?;
-        self.make_above(&stack, home, scope, apply)
-    }
-
-    /// Removes whatever was made of a layer.
-    fn clear(&self, home: &Place, scope: &Scope) -> Result<()> {
-        let mut parts = [UPPER, WORK, SESSION, BELOW, RECORDS].into_iter();
-        parts.try_for_each(|part| self.zone.discard(layer::below(home, part), scope))
-    }
-
-    /// Unpacks packages, or takes them from layers that have them, into one tree, and lets their
-    /// scripts run above it. The reason, if that cannot be: what was made then is of no use.
-    fn make_in_two(
-        &self,
-        stack: &[Place],
-        home: &Place,
-        delivery: &Delivery<'_>,
-        laying: &Laying<'_>,
-    ) -> Result<Option<String>> {
-        let (scope, packages) = (delivery.scope(), laying.packages());
-        let hashes = packages.iter().map(|one| one.sha256);
-        let mut known = Known::find(&self.zone, hashes, scope)?;
-        let laid = loop {
-            let places = known.places();
-            let is_known = |(place, _): &(u32, &Planned)| places.contains(place);
-            let (old, new): (Vec<_>, Vec<_>) = (0..).zip(packages).partition(is_known);
-            let new: Vec<Planned> = new.into_iter().map(|(_, one)| one.clone()).collect();
-            if !old.is_empty() {
-                let (old, all) = (old.len(), packages.len());
-                delivery
-                    .say(&format!("Taking {old} of {all} packages from layers that have them"))?;
+            for part in [UPPER, WORK, SESSION] {
+                self.zone.discard(layer::below(home, part), scope)?;
             }
-            let end = match self.lay(stack, home, delivery, laying, &new)? {
-                End::Done(laid) => {
-                    let covered = self.files_of_layers()?.into_iter().map(|file| file.path);
-                    let below = (stack, covered.collect());
-                    laying.take(&self.zone, home, laid, known.layers(), below)?
-                }
-                other => other,
-            };
-            match end {
-                End::Done(laid) => break laid,
-                End::Declined(why) => return Ok(Some(why)),
-                End::Changed(places) => {
-                    let names: Vec<&str> = packages.iter().map(|one| one.name.as_str()).collect();
-                    known.forget(&places, &names, scope)?;
-                    self.zone.discard(layer::below(home, BELOW), scope)?;
-                }
+            if is_flat {
+                self.flatten_layer(base, layer::below(home, UPPER), scope)?;
             }
-        };
-        let stack = [&[layer::below(home, BELOW)], stack].concat();
-        let session = self.open_above(&stack, home, scope)?;
-        match delivery.install(laying, &session, &laid)? {
-            End::Declined(why) => session.end().map(|()| Some(why)),
-            _ => self.become_layer(session, home, scope).map(|()| None),
         }
     }
 
-    /// Unpacks `packages` into the tree `below` of `home`; there is none if there are none.
-    fn lay(
-        &self,
-        stack: &[Place],
-        home: &Place,
-        delivery: &Delivery<'_>,
-        laying: &Laying<'_>,
-        packages: &[Planned],
-    ) -> Result<End<Laid>> {
-        if packages.is_empty() {
-            return Laid::nothing().map(End::Done);
-        }
-        let scope = delivery.scope();
-        delivery.fetch(packages)?;
-        let session = self.open_above(stack, home, scope)?;
-        let laid = delivery.lay(laying, &session, packages)?;
-        session.end()?;
-        self.zone.rename(layer::below(home, UPPER), layer::below(home, BELOW))?;
-        self.zone.discard(layer::below(home, WORK), scope)?;
-        Ok(laid)
-    }
-
-    /// A session whose changes go to `home`, above `stack`.
-    fn open_above(&self, stack: &[Place], home: &Place, scope: &Scope) -> Result<Session> {
-        let tree = Tree::Overlay { lower: stack.to_vec(), upper: Some(home.clone()) };
-        self.open_for_layer(tree, scope)
-    }
-
-    /// Makes the layer at `home` of what `apply` changes above `stack`.
+    /// Makes the layer at `home` of what `delivery` changes above `stack`. The places of packages
+    /// that are not known after all: there is no layer then.
     fn make_above(
         &self,
         stack: &[Place],
         home: &Place,
-        scope: &Scope,
-        apply: impl FnOnce(&Session) -> Result<()>,
-    ) -> Result<()> {
-        let session = self.open_above(stack, home, scope)?;
-        apply(&session)?;
-        self.become_layer(session, home, scope)
+        delivery: &Delivery<'_>,
+        known: &Known,
+    ) -> Result<Option<Vec<u32>>> {
+        let (scope, records) = (delivery.scope(), in_memory(b"")?);
+        let tree = Tree::Overlay { lower: stack.to_vec(), upper: Some(home.clone()) };
+        let session = self.open_for_layer(tree, scope)?;
+        let taking = Taking { zone: &self.zone, known, records: &records };
+        if let Some(changed) = delivery.bring_taking(&session, &taking)? {
+            session.end()?;
+            return Ok(Some(changed));
+        }
+        self.become_layer(session, home, scope)?;
+        let is_recorded = records.metadata().is_ok_and(|data| data.len() > 0);
+        if is_recorded {
+            let request = Request::Keep(layer::below(home, RECORDS));
+            self.zone.helper().request(&request, &[rewound(&records)?])?.done()?;
+        }
+        Ok(None)
     }
 
     /// Ends a session; its changes become the tree of the layer.

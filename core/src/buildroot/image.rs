@@ -17,9 +17,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What the lowest part of an image is.
-const BASE: &str = "base";
-
 impl Buildroot {
     pub(super) fn export_image(
         &self,
@@ -44,11 +41,7 @@ impl Buildroot {
                 // With other times it is another layer.
                 let key = key.filter(|_| options.source_date_epoch.is_none());
                 let pack = options.pack(Devices::Empty);
-                let whole = match what {
-                    BASE => self.open_twofold(&place, scope)?,
-                    // What it hides of the layers below it has to hide in the image, too.
-                    _ => None,
-                };
+                let whole = self.open_twofold(&place, scope)?;
                 let start = |output: BorrowedFd<'_>| match &whole {
                     Some(session) => session.job(Job::Export { path: bytes("/"), pack }, &[output]),
                     None => self.zone.pack(place, pack, output),
@@ -74,38 +67,25 @@ impl Buildroot {
         else {
             return Ok(None);
         };
-        if !self.is_twofold(home)? {
+        if !self.zone.list(Place::layer(home))?.iter().any(|name| name == BELOW) {
             return Ok(None);
         }
         let tree = Tree::Overlay { lower: vec![place.clone()], upper: None };
         self.open_tree(tree, Opening::default(), Vec::new(), scope).map(Some)
     }
 
-    /// Whether what is unpacked and what scripts made of it are two trees of this layer.
-    fn is_twofold(&self, key: &str) -> Result<bool> {
-        Ok(self.zone.list(Place::layer(key))?.iter().any(|name| name == BELOW))
-    }
-
     /// The trees of the buildroot, what they are, and the keys of those that others may share; the
-    /// lowest first. A layer of packages above others may be two of them.
+    /// lowest first.
     fn parts(&self, base: &Base) -> Result<Vec<(&'static str, Option<String>, Place)>> {
         let layer =
             |what, key: &String| (what, Some(key.clone()), Place::layer(format!("{key}/root")));
-        let mut parts = vec![layer(BASE, &base.layer)];
-        for lower in base.above.iter().rev() {
-            match lower {
-                Lower::Layer(key) => {
-                    if self.is_twofold(key)? {
-                        let place = Place::layer(format!("{key}/{BELOW}"));
-                        parts.push(("packages", Some(key.clone()), place));
-                    }
-                    parts.push(layer("packages", key));
-                }
-                Lower::Snapshot(id) => {
-                    parts.push(("snapshot", None, self.place(&format!("{SNAPSHOTS}/{id}/root"))));
-                }
+        let mut parts = vec![layer("base", &base.layer)];
+        parts.extend(base.above.iter().rev().map(|lower| match lower {
+            Lower::Layer(key) => layer("packages", key),
+            Lower::Snapshot(id) => {
+                ("snapshot", None, self.place(&format!("{SNAPSHOTS}/{id}/root")))
             }
-        }
+        }));
         if !self.is_unchanged()? {
             parts.push(("changes", None, self.place("upper")));
         }

@@ -7,7 +7,6 @@ use crate::operation::Scope;
 use crate::store::layer::{self, LayerKey};
 use debmock_helper::pack::{self, ExportOptions, Marks, Ownership};
 use debmock_helper::protocol::{Job, Place, Tree, bytes};
-use debmock_helper::store::BELOW;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -250,23 +249,14 @@ impl Buildroot {
         let Source::Image(layout) = Source::open(path)? else { return Err(none()) };
         let image = layout.image(&Platform::of(&self.config.architecture))?;
         let mut keys = Vec::new();
-        for parts in image.layers.chunk_by(|one, next| one.key.is_some() && one.key == next.key) {
-            let key = parts.first().and_then(|layer| layer.key.as_deref());
-            let Some(key) = key.and_then(LayerKey::parse) else { continue };
-            let trees = match parts.len() {
-                1 => &["root"][..],
-                2 => &[BELOW, "root"],
-                _ => return Err(none()),
-            };
+        for layer in &image.layers {
+            let Some(key) = layer.key.as_deref().and_then(LayerKey::parse) else { continue };
             let limit = self.config.lock_timeout;
             layer::provide(&self.zone, &key, limit, scope, |home| {
-                parts.iter().zip(trees).try_for_each(|(layer, tree)| {
-                    let place: Place = layer::below(home, tree);
-                    self.zone.make_directory(place.clone())?;
-                    let session =
-                        self.open_bare(Tree::Directory { place, writable: true }, scope)?;
-                    unpack_layer(&session, &layout, layer, Marks::Kept, path, scope)
-                })
+                let place: Place = layer::below(home, "root");
+                self.zone.make_directory(place.clone())?;
+                let session = self.open_bare(Tree::Directory { place, writable: true }, scope)?;
+                unpack_layer(&session, &layout, layer, Marks::Kept, path, scope)
             })?;
             keys.push(key.as_str().to_owned());
         }

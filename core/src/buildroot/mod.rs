@@ -42,7 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host;
 use crate::operation::Scope;
 use crate::store::{Held, Places, Zone, ZoneOptions, layer};
-use debmock_helper::protocol::{Bind, IdMap, Mode, Place, Program, SessionFile, Tree, bytes};
+use debmock_helper::protocol::{Bind, IdMap, Mode, Place, Program, Tree, bytes};
 use opened::{Entry, Opened};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex};
@@ -309,7 +309,7 @@ impl Buildroot {
         self.check_limits(scope)?;
         let options = SessionOptions {
             tree,
-            files: self.files_of_layers()?,
+            files: files::session_files(crate::bootstrap::HOSTNAME, false)?,
             hostname: crate::bootstrap::HOSTNAME.to_owned(),
             binds: Vec::new(),
             accept_weak: self.config.isolation.accept_weak,
@@ -318,11 +318,6 @@ impl Buildroot {
             memory: 0,
         };
         Session::open(&self.zone, options, Vec::new(), scope)
-    }
-
-    /// What a session has in place of files of the root while a layer is made.
-    fn files_of_layers(&self) -> Result<Vec<SessionFile>> {
-        files::session_files(crate::bootstrap::HOSTNAME, false)
     }
 
     fn open_tree(

@@ -10,7 +10,18 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A layer from which packages can be copied.
+#[derive(Debug)]
+pub(crate) struct Stock<'a> {
+    /// A mount of its tree.
+    pub tree: OwnedFd,
+    /// What was unpacked in it.
+    pub records: OwnedFd,
+    /// The places in the package set of what is copied from it.
+    pub packages: &'a [u32],
+}
 
 /// What of a package set need not be unpacked anew.
 #[derive(Debug)]
@@ -22,19 +33,26 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Looks through the layers of the zone for the packages with these hashes.
+    /// Nothing.
+    pub(crate) fn nothing() -> Self {
+        Known { layers: Vec::new(), _locks: Vec::new() }
+    }
+
+    /// Looks through the layers of the zone for the packages with these hashes; only through those
+    /// that have a tree in which nothing has run, if it has to be `pristine`.
     ///
     /// # Errors
     /// The store cannot be read.
     pub(crate) fn find(
         zone: &Zone,
         packages: impl Iterator<Item = Sha256>,
+        pristine: bool,
         scope: &Scope,
     ) -> Result<Self> {
         let hashes: Vec<String> = packages.map(|hash| hash.to_string()).collect();
         let wanted = in_memory(&encode(&hashes)?)?;
-        let channel = zone.helper().request(&Request::Known, &[wanted.as_fd()])?;
-        let mut known = Known { layers: Vec::new(), _locks: Vec::new() };
+        let channel = zone.helper().request(&Request::Known { pristine }, &[wanted.as_fd()])?;
+        let mut known = Known::nothing();
         loop {
             let layer = match channel.reply()?.0 {
                 Reply::Done => return Ok(known),
@@ -62,6 +80,26 @@ impl Known {
     /// The places of what is known.
     pub(crate) fn places(&self) -> BTreeSet<u32> {
         self.layers.iter().flat_map(|(_, places)| places.iter().copied()).collect()
+    }
+
+    /// What can be copied; otherwise the places of what is gone.
+    ///
+    /// # Errors
+    /// A layer cannot be mounted.
+    pub(crate) fn stocks(&self, zone: &Zone) -> Result<Result<Vec<Stock<'_>>, Vec<u32>>> {
+        let (mut stocks, mut gone) = (Vec::new(), Vec::new());
+        for (layer, packages) in self.layers.iter().filter(|(_, packages)| !packages.is_empty()) {
+            let channel = zone.helper().request(&Request::Stock(layer.clone()), &[])?;
+            let (reply, mut descriptors) = channel.reply()?;
+            match (reply, descriptors.pop(), descriptors.pop()) {
+                (Reply::Stock, Some(records), Some(tree)) => {
+                    stocks.push(Stock { tree, records, packages });
+                }
+                (Reply::Missing, ..) => gone.extend(packages),
+                (other, ..) => return Err(unexpected(&other).into()),
+            }
+        }
+        Ok(if gone.is_empty() { Ok(stocks) } else { Err(gone) })
     }
 
     /// The packages at `places` have to be unpacked anew, which is told; `names` are those of all.

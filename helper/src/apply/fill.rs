@@ -1,53 +1,62 @@
 //! Packages in a tree, as dpkg would have unpacked them one after the other.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
 use crate::dpkgdb::Objection;
-use crate::unpack::{self, Arrival, Problem, Progress, Unpacked, Unpacker, unpack_all};
+use crate::unpack::{self, Problem, Unpacked, Unpacker};
 
-/// What becomes of a package that was unpacked, at some time of its own, or why it may not be.
-pub(super) type Each<'a> = &'a (dyn Fn(Unpacked, u64) -> Result<Unpacked, Objection> + Sync);
+/// Packages in the tree, none of them in dpkg's database, while several threads unpack them.
+#[derive(Default)]
+pub(super) struct Filling {
+    unpacked: Mutex<Vec<Unpacked>>,
+    objection: Mutex<Option<Objection>>,
+}
 
-/// All packages that come out of `arrivals` in the tree, none of them in dpkg's database.
-pub(super) fn unpack_all_of(
-    unpacker: &Unpacker<'_>,
-    threads: usize,
-    arrivals: &Receiver<Arrival>,
-    cancel: &AtomicBool,
-    each: Each<'_>,
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Vec<Unpacked>, Objection> {
-    let unpacked = Mutex::new(Vec::new());
-    let objection = Mutex::new(None);
-    let each = |one: Unpacked, built| match each(one, built) {
-        Ok(one) => {
-            unpacked.lock().unwrap_or_else(PoisonError::into_inner).push(one);
-            Ok(())
+impl Filling {
+    /// Adds a package, or hears why it may not be there.
+    ///
+    /// # Errors
+    /// Ends the unpacking if it may not be there.
+    pub(super) fn add(&self, one: Result<Unpacked, Objection>) -> Result<(), unpack::Error> {
+        match one {
+            Ok(one) => {
+                self.unpacked.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+                Ok(())
+            }
+            Err(why) => {
+                let mut objection = self.objection.lock().unwrap_or_else(PoisonError::into_inner);
+                objection.get_or_insert(why);
+                // Whoever sees it looks for the objection first.
+                Err(unpack::Error::new("the package set", Problem::Cancelled))
+            }
         }
-        Err(why) => {
-            objection.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
-            // Whoever sees it looks for the objection first.
-            Err(unpack::Error::new("the package set", Problem::Cancelled))
+    }
+
+    /// All packages, if the unpacking ended well.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn end<T>(
+        self,
+        done: Result<T, unpack::Error>,
+    ) -> Result<(Vec<Unpacked>, T), Objection> {
+        let objection = self.objection.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match (objection, done) {
+            (Some(why), _) => Err(why),
+            (None, Err(error)) if is_declined(error.problem()) => {
+                Err(Objection::Stands(error.to_string()))
+            }
+            (None, Err(error)) => Err(Objection::Failed(error.into())),
+            (None, Ok(done)) => {
+                Ok((self.unpacked.into_inner().unwrap_or_else(PoisonError::into_inner), done))
+            }
         }
-    };
-    let done = unpack_all(unpacker, arrivals, threads, None, cancel, &each, progress);
-    let unpacked = unpacked.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let objection = objection.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match (objection, done) {
-        (Some(why), _) => Err(why),
-        (None, Err(error)) if is_declined(error.problem()) => {
-            Err(Objection::Stands(error.to_string()))
-        }
-        (None, Err(error)) => Err(Objection::Failed(error.into())),
-        (None, Ok(())) => Ok(unpacked),
     }
 }
 
 /// Whether dpkg may make something else of it, or say it better.
-pub(crate) fn is_declined(problem: &Problem) -> bool {
+pub(super) fn is_declined(problem: &Problem) -> bool {
     !matches!(problem, Problem::Io { .. } | Problem::Cancelled)
 }
 

@@ -2,6 +2,8 @@
 //!
 //! What this room promises:
 //! - the result is what apt and dpkg make of the same packages, but for times and logs;
+//! - a package that a layer has as it was unpacked is copied from there, by the same code and in the
+//!   same order as one that comes as a `.deb`;
 //! - whatever is not plainly the same is declined ([`Outcome::Declined`]), and what was made for it
 //!   is taken back: files are only ever made where nothing is;
 //! - what a hostile package can do is what it can do in a bootstrap: its limits and its paths are
@@ -24,19 +26,18 @@ mod journal;
 mod script;
 mod wave;
 
-use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::Seek as _;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-pub(crate) use fill::is_declined;
-use fill::{agree, keep_all, unpack_all_of};
+use fill::{Filling, agree, is_declined, keep_all};
 pub use journal::{NAME as JOURNAL, PLACE as JOURNAL_PLACE, is_left, recover};
 use wave::Wave;
 
@@ -45,7 +46,8 @@ use crate::dpkgdb::{
     Addition, Database, ExtendedState, Identity, Objection, Present, announce, mark,
 };
 use crate::unpack::{
-    self, Arrival, Control, ControlFile, Progress, Tree, Unpacked, Unpacker, inspect,
+    self, Arrival, Control, Known, Progress, Record, Records, Search, Tree, Unpacked, Unpacker,
+    Way, inspect, take_all, unpack_all,
 };
 
 /// What apt locks while it works.
@@ -73,6 +75,8 @@ pub struct Plan {
     pub options: Vec<String>,
     /// Threads that unpack.
     pub threads: usize,
+    /// Whether others shall find here what is unpacked.
+    pub records: bool,
 }
 
 /// What came of it.
@@ -85,52 +89,6 @@ pub enum Outcome<T> {
     Declined(String),
 }
 
-/// Unpacks the packages that come out of `arrivals` into `root`, an overlay whose upper is to be a
-/// tree of its own that others take files from: no script may run in it. [`Installation::adopt`]
-/// does the rest where that tree is a lower one. Gives their records, too.
-///
-/// # Errors
-/// A file cannot be made; the upper is of no use then, nor if it was declined.
-pub(crate) fn lay(
-    root: BorrowedFd<'_>,
-    threads: usize,
-    arrivals: &Receiver<Arrival>,
-    cancel: &AtomicBool,
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Outcome<(Vec<Unpacked>, Taken)>, Error> {
-    let unpacker = Unpacker::with_tree(Tree::new(root).only_new(), cancel);
-    let records = Taken::default();
-    let each = |mut one: Unpacked, built| {
-        check_below(&one.control.identity.name, &one.control.files, one.has_links)?;
-        records.keep(&one, built)?;
-        one.entries = Vec::new();
-        Ok(one)
-    };
-    let unpacked = unpack_all_of(&unpacker, threads, arrivals, cancel, &each, progress)
-        .and_then(|unpacked| keep_all(&unpacker).map(|()| unpacked));
-    outcome(unpacked.map(|unpacked| (unpacked, records)))
-}
-
-/// Whether a package may lie in a tree below when the first script runs.
-///
-/// # Errors
-/// Why not.
-pub(crate) fn check_below(
-    name: &str,
-    files: &[ControlFile],
-    has_links: bool,
-) -> Result<(), Objection> {
-    let stands = |why| Err(Objection::Stands(why));
-    if script::acts(files) {
-        return stands(format!("preinst of {name} has to run before its package is unpacked"));
-    }
-    if has_links {
-        // Whoever changes it above a lower tree changes one name alone.
-        return stands(format!("{name} has a file with several names"));
-    }
-    Ok(())
-}
-
 /// Packages that are being brought into a root. Dropping it takes back what dpkg does not know by
 /// then.
 pub struct Installation<'a> {
@@ -139,6 +97,10 @@ pub struct Installation<'a> {
     /// What is left, the next one first.
     waves: VecDeque<Wave>,
     files: HashMap<Identity, File>,
+    /// What other layers have.
+    known: HashMap<Identity, Known<'a>>,
+    /// What was unpacked, and when at the latest.
+    recorded: Vec<(Identity, Record, (i64, u32))>,
     /// Control files of packages whose `preinst` runs ahead.
     ahead: HashMap<Identity, Control>,
     /// The database, if nothing has run since it was read.
@@ -161,21 +123,24 @@ impl Drop for Installation<'_> {
 }
 
 impl<'a> Installation<'a> {
-    /// Looks at all packages of `plan`, which come out of `arrivals`, and locks out whoever else
-    /// works with dpkg. Nothing changes yet.
+    /// Looks at all packages of `plan`, which come out of `arrivals` or are `known`, and locks out
+    /// whoever else works with dpkg. Nothing changes yet.
     ///
     /// # Errors
-    /// dpkg's database cannot be read, or other packages come than planned.
-    pub fn begin(
+    /// dpkg's database cannot be read, or other packages come than planned; [`Error::Changed`] names
+    /// packages that are not known after all.
+    pub(crate) fn begin(
         root: BorrowedFd<'a>,
         plan: &'a Plan,
+        known: Vec<Known<'a>>,
         arrivals: impl IntoIterator<Item = Arrival>,
     ) -> Result<Outcome<Self>, Error> {
         let Some(lock) = lock_frontend(root)? else {
             return Ok(Outcome::Declined("another process works with dpkg in this root".into()));
         };
         recover(root)?;
-        outcome(read_controls(arrivals).and_then(|(files, controls)| {
+        outcome(read_controls(arrivals).and_then(|(files, mut controls)| {
+            controls.extend(recorded_controls(&known)?);
             let mut begun = Self::look(root, plan, &controls, lock)?;
             let waves = wave::split(plan, acting(&controls), |identity| {
                 controls.get(identity).is_some_and(|control| script::acts(&control.files))
@@ -185,71 +150,26 @@ impl<'a> Installation<'a> {
             begun.ahead = ahead.map(|(one, control)| (one.clone(), control.clone())).collect();
             begun.waves = waves.into();
             begun.files = files;
+            begun.known = known.into_iter().map(|one| (one.identity.clone(), one)).collect();
             Ok(begun)
         }))
     }
 
-    /// Takes packages of `plan` over that [`lay`] has unpacked, or that come from elsewhere, in a
-    /// tree that `root` shows: dpkg comes to know them when they are configured.
-    ///
-    /// # Errors
-    /// As [`Installation::begin`].
-    pub(crate) fn adopt(
-        root: BorrowedFd<'a>,
-        plan: &'a Plan,
-        unpacked: Vec<Unpacked>,
-    ) -> Result<Outcome<Self>, Error> {
-        let Some(lock) = lock_frontend(root)? else {
-            return Ok(Outcome::Declined("another process works with dpkg in this root".into()));
-        };
-        recover(root)?;
-        outcome(Self::try_adopt(root, plan, unpacked, lock))
-    }
-
-    fn try_adopt(
-        root: BorrowedFd<'a>,
-        plan: &'a Plan,
-        unpacked: Vec<Unpacked>,
-        lock: OwnedFd,
-    ) -> Result<Self, Objection> {
-        let controls = unpacked.iter().map(|one| (one.control.identity.clone(), &one.control));
-        let controls: HashMap<_, _> = controls.collect();
-        let mut adopted = Self::look(root, plan, &controls, lock)?;
-        for one in &unpacked {
-            let name = &one.control.identity.name;
-            check_below(name, &one.control.files, one.has_links)?;
-        }
-        adopted.waves = wave::split(plan, acting(&controls), |_| false).into();
-        if adopted.waves.len() > 1 {
-            let why = "packages are configured before others are unpacked";
-            return Err(Objection::Stands(why.into()));
-        }
-        let tree = Tree::new(root);
-        // It was read just now.
-        let Some(present) = adopted.present.take() else { return Ok(adopted) };
-        unpacked.iter().try_for_each(|one| present.admit(&tree, one))?;
-        present.spare(&unpacked)?;
-        agree(&unpacked)?;
-        let journal = journal::begin(root)?;
-        adopted.note(&journal, &present, unpacked)?;
-        Ok(adopted)
-    }
-
     /// What is known of packages whose control files are `controls`, of no wave yet.
-    fn look<C: Borrow<Control>>(
+    fn look(
         root: BorrowedFd<'a>,
         plan: &'a Plan,
-        controls: &Of<C>,
+        controls: &Of<Control>,
         lock: OwnedFd,
     ) -> Result<Self, Objection> {
         check_complete(plan, controls.keys())?;
         let present = Present::read(root)?;
-        for control in controls.values().map(Borrow::borrow) {
+        for control in controls.values() {
             present.admit_name(&control.identity)?;
             control::check(control)?;
             script::check(control)?;
         }
-        present.reconcile(&controls.values().map(Borrow::borrow).collect::<Vec<_>>())?;
+        present.reconcile(&controls.values().collect::<Vec<_>>())?;
         let dpkg = present.version("dpkg").unwrap_or("1.21.0");
         let mut environment = plan.environment.clone();
         environment.push(("DPKG_FRONTEND_LOCKED".to_owned(), "true".to_owned()));
@@ -262,6 +182,8 @@ impl<'a> Installation<'a> {
             plan,
             waves: VecDeque::new(),
             files: HashMap::new(),
+            known: HashMap::new(),
+            recorded: Vec::new(),
             ahead: HashMap::new(),
             programs,
             present: Some(present),
@@ -305,8 +227,9 @@ impl<'a> Installation<'a> {
     /// Unpacks the wave.
     ///
     /// # Errors
-    /// A file cannot be made. Nothing of the wave is left in the tree then, unless that fails,
-    /// too: then the next [`recover`] sees to it.
+    /// A file cannot be made; [`Error::Changed`] names packages that are not known after all. Nothing
+    /// of the wave is left in the tree then, unless that fails, too: then the next [`recover`] sees
+    /// to it.
     pub fn unpack(
         &mut self,
         cancel: &AtomicBool,
@@ -340,7 +263,9 @@ impl<'a> Installation<'a> {
             None => Present::read_amid(self.root, wave.packages().next().filter(|_| wave.ahead))?,
         };
         let (sender, arrivals) = channel();
+        let mut known = Vec::new();
         for identity in wave.packages() {
+            known.extend(self.known.remove(identity));
             if let Some(file) = self.files.remove(identity) {
                 // The other end is in this function.
                 let _ = sender.send(Arrival { file, identity: identity.clone() });
@@ -350,12 +275,41 @@ impl<'a> Installation<'a> {
         let (before, mut count) = (self.done, 0);
         let mut progress = |one: Progress| {
             count += 1;
-            progress(Progress { done: before + one.done, ..one });
+            progress(Progress { done: before + count, ..one });
         };
         let unpacker = Unpacker::with_tree(Tree::new(self.root).with_journal(&journal), cancel);
-        let threads = self.plan.threads;
-        let each = |one: Unpacked, _| present.admit(unpacker.tree(), &one).map(|()| one);
-        let unpacked = unpack_all_of(&unpacker, threads, &arrivals, cancel, &each, &mut progress)?;
+        let (threads, records) = (self.plan.threads, Mutex::new(Vec::new()));
+        let filling = Filling::default();
+        let each = |one: Unpacked, record: Option<Record>| {
+            let record = record.map(|record| (one.control.identity.clone(), record));
+            filling.add(present.admit(unpacker.tree(), &one).map(|()| one))?;
+            records.lock().unwrap_or_else(PoisonError::into_inner).extend(record);
+            Ok(())
+        };
+        let is_recorded = self.plan.records;
+        let take = |one, record, _| each(one, is_recorded.then_some(record));
+        let new = |one: Unpacked, built| {
+            let record = is_recorded.then(|| Record::of(&one, built));
+            each(one, record)
+        };
+        let known = (known, Way::Copy);
+        let done =
+            take_all(&unpacker, known, threads, None, &take, &mut progress).and_then(|changed| {
+                if changed.is_empty() {
+                    unpack_all(&unpacker, &arrivals, threads, None, cancel, &new, &mut progress)?;
+                }
+                Ok(changed)
+            });
+        let (unpacked, changed) = filling.end(done)?;
+        if !changed.is_empty() {
+            return Err(Objection::Failed(Error::Changed(changed)));
+        }
+        // What a script does from now on comes later.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let now = (now.tv_sec, now.tv_nsec as u32);
+        let records = records.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let records = records.into_iter().map(|(identity, record)| (identity, record, now));
+        self.recorded.extend(records);
         present.spare(&unpacked)?;
         agree(&unpacked)?;
         keep_all(&unpacker)?;
@@ -417,12 +371,21 @@ impl<'a> Installation<'a> {
         if ended { Ok(()) } else { journal::end(self.root) }
     }
 
-    /// Lets dpkg configure everything, when there are no more waves.
+    /// Lets dpkg configure everything, when there are no more waves. Gives the records of packages
+    /// of which no script has touched a file.
     ///
     /// # Errors
     /// As [`Installation::configure`].
-    pub fn finish(self, runner: &mut dyn RunInRoot) -> Result<(), Error> {
-        self.dpkg(&["--configure", "--pending"], &[], runner)
+    pub(crate) fn finish(mut self, runner: &mut dyn RunInRoot) -> Result<Taken, Error> {
+        self.dpkg(&["--configure", "--pending"], &[], runner)?;
+        let (tree, taken) = (Tree::new(self.root), Taken::default());
+        let mut search = Search::new(&tree);
+        for (identity, mut record, time) in std::mem::take(&mut self.recorded) {
+            if search.is_untouched(&mut record, time) {
+                taken.record(&identity, &record)?;
+            }
+        }
+        Ok(taken)
     }
 
     /// As dpkg unpacks: each script sees the packages before its own.
@@ -469,9 +432,8 @@ fn outcome<T>(done: Result<T, Objection>) -> Result<Outcome<T>, Error> {
 }
 
 /// Whether a package of this name runs something when it is configured.
-fn acting<C: Borrow<Control>>(controls: &Of<C>) -> impl Fn(&str) -> bool {
-    let controls = controls.values().map(Borrow::borrow);
-    let acting = controls.filter(|one| one.file("postinst").is_some());
+fn acting(controls: &Of<Control>) -> impl Fn(&str) -> bool {
+    let acting = controls.values().filter(|one| one.file("postinst").is_some());
     let names: HashSet<String> = acting.map(|one| one.identity.name.clone()).collect();
     move |name| names.contains(name)
 }
@@ -498,6 +460,25 @@ fn read_controls(
         }
     }
     objection.map_or(Ok((files, controls)), Err)
+}
+
+/// What known packages say about themselves.
+fn recorded_controls(known: &[Known<'_>]) -> Result<Of<Control>, Objection> {
+    let (mut controls, mut changed) = (HashMap::new(), Vec::new());
+    for one in known {
+        let record = one.records.bytes(one.number).and_then(|bytes| Records::decode(&bytes));
+        let control = record.ok().and_then(|record| record.control().ok());
+        match control.filter(|control| control.identity == one.identity) {
+            Some(control) => {
+                controls.insert(one.identity.clone(), control);
+            }
+            None => changed.push(one.identity.clone()),
+        }
+    }
+    match changed.is_empty() {
+        true => Ok(controls),
+        false => Err(Objection::Failed(Error::Changed(changed))),
+    }
 }
 
 /// What a package says about itself, and its file for whoever unpacks it.

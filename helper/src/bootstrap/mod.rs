@@ -36,7 +36,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::dpkgdb::{self, Database, Identity, Registry, Summary};
 use crate::unpack::{
-    self, Arrival, Known, Progress, Record, Tree, Unpacked, Unpacker, take_all, unpack_all,
+    self, Arrival, Known, Progress, Record, Tree, Unpacked, Unpacker, Way, take_all, unpack_all,
     unpack_apart,
 };
 
@@ -114,7 +114,8 @@ impl<'a> Bootstrap<'a> {
         };
         let mut report = |progress| events(Event::Unpacked(progress));
         let first = self.first();
-        let changed = take_all(&unpacker, packages, self.threads, first, &each, &mut report)?;
+        let changed =
+            take_all(&unpacker, (packages, Way::Link), self.threads, first, &each, &mut report)?;
         if !changed.is_empty() {
             return Err(Error::Changed(changed));
         }

@@ -22,11 +22,16 @@ impl Taken {
     /// Records a package that was just unpacked.
     pub(crate) fn keep(&self, unpacked: &Unpacked, built: u64) -> Result<(), Error> {
         let identity = &unpacked.control.identity;
-        let bytes = Record::of(unpacked, built).encode().map_err(|error| {
+        self.record(identity, &Record::of(unpacked, built))
+    }
+
+    /// Adds a record.
+    pub(crate) fn record(&self, identity: &Identity, record: &Record) -> Result<(), Error> {
+        let bytes = record.encode().map_err(|error| {
             let problem = Problem::io("record what was unpacked", error);
             Error::new(format!("package {}", identity.name), problem)
         })?;
-        self.add(identity.clone(), bytes, built);
+        self.add(identity.clone(), bytes, record.built);
         Ok(())
     }
 

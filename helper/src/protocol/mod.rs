@@ -116,20 +116,17 @@ pub enum Request {
     /// Which packages were unpacked already. Descriptors: reply socket, the SHA-256 of each `.deb`
     /// as a list, encoded in a file. [`Reply::Known`] tells, for one layer after the other;
     /// [`Reply::Done`] ends it.
-    Known,
+    Known {
+        /// Only those of layers in which no script has ever run: their files may get other names.
+        pristine: bool,
+    },
+    /// Open what can be copied from a layer, by its key. [`Reply::Stock`] comes with a mount of the
+    /// tree and with the records; [`Reply::Missing`] tells that it has nothing any more.
+    Stock(String),
     /// Fill the missing directory `below` of `home` with packages that were unpacked already, and
     /// write their records beside it. Descriptors: reply socket, the [`ComposePlan`] encoded in a
     /// file, the records of what was unpacked apart, a file for what [`Job::Configure`] takes.
     Compose {
-        /// A layer that is being made.
-        home: Place,
-    },
-    /// Put packages that were unpacked already into the directory `below` of `home`, which is made
-    /// if it is missing, and write the records of all packages in it beside it. Descriptors: reply
-    /// socket, the [`TakePlan`] encoded in a file, the records of what is in it, a file for what
-    /// [`Job::Install`] takes. [`Reply::Changed`] and [`Reply::Declined`] leave a tree that is of no
-    /// use.
-    Take {
         /// A layer that is being made.
         home: Place,
     },
@@ -338,7 +335,14 @@ pub struct Run {
 pub enum Control {
     /// Send a signal to the command's process group.
     Signal(i32),
-    /// A package file for [`Job::Bootstrap`], [`Job::Apply`] or [`Job::Lay`], checked against the index. Descriptors: the file.
+    /// Some of what [`Job::Apply`] copies, before any package file. Descriptors: what came with
+    /// [`Reply::Stock`].
+    Stock {
+        /// The places in [`ApplyPlan::packages`] of what is copied from there.
+        packages: Vec<u32>,
+    },
+    /// A package file for [`Job::Bootstrap`] or [`Job::Apply`], checked against the index.
+    /// Descriptors: the file.
     Package {
         /// Name.
         name: String,
@@ -406,17 +410,12 @@ pub enum Job {
         /// `SOURCE_DATE_EPOCH` for maintainer scripts, seconds since 1970.
         epoch: u64,
     },
-    /// Bring new packages into the root, which come as [`Control::Package`]. Descriptors: the
-    /// [`ApplyPlan`] encoded in a file, the log of the programs that run.
+    /// Bring new packages into the root: those of [`ApplyPlan::stocks`] messages of the kind
+    /// [`Control::Stock`], which come first, and those that come as [`Control::Package`].
+    /// [`Reply::Changed`] leaves a tree that is of no use. Descriptors: the [`ApplyPlan`] encoded in
+    /// a file, the log of the programs that run, and, if others shall find here what is unpacked, a
+    /// file for its records.
     Apply,
-    /// Unpack new packages, which come as [`Control::Package`], into the upper of the root's overlay,
-    /// where nothing is; dpkg learns nothing of them. Descriptors: the [`TakePlan`] encoded in a
-    /// file, a file for what [`Job::Install`] takes, a file for the records of the packages.
-    Lay,
-    /// Do the rest of what [`Job::Apply`] does, for packages whose files the root shows in a tree
-    /// below. Descriptors: the [`ApplyPlan`] encoded in a file, the log of the programs that run, and
-    /// one file or several with what [`Job::Lay`] and [`Request::Take`] left for this.
-    Install,
     /// Write a tree as a tar stream; [`Reply::Number`] tells its newest modification time.
     /// Descriptors: output.
     Export {
@@ -463,8 +462,6 @@ impl Job {
                 | Job::Bootstrap { .. }
                 | Job::Configure { .. }
                 | Job::Apply
-                | Job::Lay
-                | Job::Install
                 | Job::Import { .. }
         )
     }
@@ -497,25 +494,13 @@ pub struct ComposePlan {
     pub layers: Vec<(String, Vec<u32>)>,
 }
 
-/// What [`Job::Lay`] and [`Request::Take`] put into a tree.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct TakePlan {
-    /// Every package: name, version, architecture, SHA-256 of the `.deb`.
-    pub packages: Vec<(String, String, String, String)>,
-    /// Layers, and the places in `packages` of what is taken from each. All others are in the tree
-    /// already, or come.
-    pub layers: Vec<(String, Vec<u32>)>,
-    /// The trees that it is to lie above, topmost first.
-    pub stack: Vec<Place>,
-    /// Files that a session has in place of those of the root.
-    pub covered: Vec<String>,
-    /// Threads that work.
-    pub threads: u32,
-}
-
 /// What [`Job::Apply`] does.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct ApplyPlan {
+    /// Every package: name, version, architecture, SHA-256 of the `.deb`.
+    pub packages: Vec<(String, String, String, String)>,
+    /// How many messages of the kind [`Control::Stock`] come.
+    pub stocks: u32,
     /// What apt would have dpkg do, in its order.
     pub steps: Vec<ApplyStep>,
     /// Name and architecture, as apt writes it, of packages that are there only as dependencies.
@@ -605,6 +590,8 @@ pub enum Reply {
         /// Their places.
         packages: Vec<u32>,
     },
+    /// What can be copied from a layer: a mount of its tree, and its records, come along.
+    Stock,
     /// The tree is complete.
     Composed {
         /// When the newest of its packages was built, seconds since 1970.

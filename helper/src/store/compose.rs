@@ -1,10 +1,11 @@
 //! Packages that were unpacked once, for a layer that is being made.
 //!
-//! A layer that was made of packages may have, beside the tree `root` with what maintainer scripts
-//! made, a tree `below` with what was unpacked, which no script has ever seen, and a file `records`.
-//! Files of `below` get another name in the tree `below` of a new layer, never a copy: trees that are
-//! mounted as lower layers are never changed. Nothing is decoded here, so that nothing here needs the
-//! walls of a session.
+//! A base that was made of packages has, beside the tree `root` with what maintainer scripts made, a
+//! tree `below` with what was unpacked, which no script has ever seen, and a file `records`. Files of
+//! `below` get another name in the tree `below` of a new base, never a copy: trees that are mounted
+//! as lower layers are never changed. Nothing is decoded here, so that nothing here needs the walls
+//! of a session. A layer of packages above others has records of what lies in its `root`, from which
+//! a session copies ([`stock`]).
 
 use super::files::{boot_id, list, make_directory_at, open_at, open_directory, parent, read_at};
 use super::{LOCKS, MAKING, TRASH};
@@ -12,6 +13,8 @@ use crate::bootstrap::{Bootstrap, Error};
 use crate::dpkgdb::Identity;
 use crate::protocol::{ComposePlan, Doing, Failure, Place, Reply, decode};
 use crate::sandbox::identity::Entered;
+use crate::sandbox::tree::bind;
+use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 use crate::unpack::{Known, Records, Tree};
 use crate::work::bootstrap::{
     explained, hashes_of, plan_of, read_plan, reply_of, write_left, write_records,
@@ -36,9 +39,11 @@ const LONGEST: u64 = 16 << 20;
 const MOST: usize = 20_000;
 
 /// Tells which of the packages, whose SHA-256 are in `wanted`, can be taken from which layer: from as
-/// few layers as possible.
+/// few layers as possible, and only from those in whose tree nothing has run if it has to be
+/// `pristine`.
 pub fn known(
     entered: &Entered,
+    pristine: bool,
     wanted: OwnedFd,
     mut reply: impl FnMut(Reply),
 ) -> Result<Reply, Failure> {
@@ -51,7 +56,8 @@ pub fn known(
     for name in list(entered, &Place::layer("."))? {
         let apart = name == TRASH || name == LOCKS || name.starts_with(MAKING);
         // One that is damaged or removed just now has nothing for anybody.
-        if !apart && let Some(records) = records_of(entered, &name) {
+        let fits = !apart && (!pristine || tree_of(entered, &name, BELOW).is_ok());
+        if fits && let Some(records) = records_of(entered, &name) {
             let has: HashSet<u32> =
                 records.names().filter_map(|hash| places.get(hash).copied()).collect();
             layers.push((name, has));
@@ -85,23 +91,35 @@ fn records_of(entered: &Entered, layer: &str) -> Option<Records> {
     Records::open(file).ok()
 }
 
+fn tree_of(entered: &Entered, layer: &str, name: &str) -> Result<OwnedFd, Failure> {
+    open_directory(entered, &Place::layer(format!("{layer}/{name}")))
+}
+
+/// A mount of the tree of a layer in which that lies what was unpacked, and the records of that;
+/// nothing if the layer is damaged or gone.
+///
+/// # Errors
+/// It cannot be mounted.
+pub fn stock(entered: &Entered, layer: &str) -> Result<Option<(OwnedFd, OwnedFd)>, Failure> {
+    let tree = tree_of(entered, layer, BELOW).or_else(|_| tree_of(entered, layer, "root"));
+    let (Ok(tree), Some(records)) = (tree, records_of(entered, layer)) else { return Ok(None) };
+    let mount = bind(&tree, RDONLY | NOSUID | NODEV | NOEXEC)
+        .isolating(|| format!("cannot mount the layer {layer}"))?;
+    Ok(Some((mount, records.into_file())))
+}
+
 /// Layers from which packages are taken.
-pub(super) struct Stock<'m> {
+struct Stock<'m> {
     layers: Vec<(OwnedFd, Records, &'m [u32])>,
 }
 
 impl<'m> Stock<'m> {
     /// Opens layers, each with the places of packages that it has; those of a layer that is damaged
     /// are added to `changed`.
-    pub(super) fn open(
-        entered: &Entered,
-        layers: &'m [(String, Vec<u32>)],
-        changed: &mut Vec<u32>,
-    ) -> Self {
+    fn open(entered: &Entered, layers: &'m [(String, Vec<u32>)], changed: &mut Vec<u32>) -> Self {
         let mut found = Vec::new();
         for (layer, places) in layers {
-            let tree = open_directory(entered, &Place::layer(format!("{layer}/{BELOW}")));
-            match (tree, records_of(entered, layer)) {
+            match (tree_of(entered, layer, BELOW), records_of(entered, layer)) {
                 (Ok(tree), Some(records)) => found.push((tree, records, places.as_slice())),
                 _ => changed.extend(places),
             }
@@ -110,13 +128,13 @@ impl<'m> Stock<'m> {
     }
 
     /// The tree of each layer.
-    pub(super) fn trees(&self) -> Vec<Tree<'_>> {
+    fn trees(&self) -> Vec<Tree<'_>> {
         self.layers.iter().map(|(tree, ..)| Tree::new(tree.as_fd())).collect()
     }
 
     /// The packages, of which `package` tells what each is and the SHA-256 of its `.deb`; what has
     /// no record any more is added to `changed`.
-    pub(super) fn known<'k, 'h>(
+    fn known<'k, 'h>(
         &'k self,
         trees: &'k [Tree<'k>],
         package: impl Fn(u32) -> Option<(Identity, &'h str)>,
@@ -232,7 +250,7 @@ pub fn keep(entered: &Entered, place: &Place, content: OwnedFd) -> Result<Reply,
     Ok(Reply::Done)
 }
 
-pub(super) fn new_file(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
+fn new_file(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(folder, name, flags, Mode::from(0o644))
         .doing(|| format!("cannot write {name} in the store"))

@@ -12,12 +12,10 @@ mod files;
 mod flatten;
 mod lend;
 mod remove;
-mod take;
 mod trail;
 
 pub use boot::{check as check_boot, claim};
-pub use compose::{APART, BELOW, RECORDS, compose, keep, known};
-pub(crate) use copy::copy_attributes;
+pub use compose::{APART, BELOW, RECORDS, compose, keep, known, stock};
 pub use copy::copy_tree;
 pub use files::{
     boot_id, look_alike, make_directory_at, make_path, now_nanos, open_directory, read_at,
@@ -25,8 +23,6 @@ pub use files::{
 };
 pub use lend::{lend, take_back};
 pub use remove::{remove_tree, usage};
-
-pub use take::take;
 
 use flatten::flatten;
 use remove::remove_counted;

@@ -124,6 +124,15 @@ pub(crate) struct Known<'k> {
     pub tree: &'k Tree<'k>,
 }
 
+/// How files come from another tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// They get another name: nobody may change them any more.
+    Link,
+    /// They are copied.
+    Copy,
+}
+
 /// Makes known packages, with several threads; the one called `first` before all others. `each`
 /// takes what became of a package, its record, and that record as bytes.
 ///
@@ -134,7 +143,7 @@ pub(crate) struct Known<'k> {
 /// The first error of a package or of `each`.
 pub(crate) fn take_all(
     unpacker: &Unpacker<'_>,
-    mut packages: Vec<Known<'_>>,
+    (mut packages, way): (Vec<Known<'_>>, Way),
     threads: usize,
     first: Option<&str>,
     each: &(dyn Fn(Unpacked, Record, Vec<u8>) -> Result<(), Error> + Sync),
@@ -150,7 +159,7 @@ pub(crate) fn take_all(
         });
         let taken = match unpacked {
             Ok((bytes, record)) => {
-                unpacker.take(&record, known.tree).map(|unpacked| (unpacked, record, bytes))
+                unpacker.take(&record, known.tree, way).map(|unpacked| (unpacked, record, bytes))
             }
             Err(error) => {
                 let problem = Problem::Changed(format!("its record cannot be read ({error})"));

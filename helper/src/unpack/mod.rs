@@ -10,8 +10,8 @@
 //!   and foreign archives are errors that name package, member and path ([`Error`]);
 //! - packages are unpacked in parallel ([`unpack_all`]); the result does not depend on the
 //!   order in which they come;
-//! - a package that was unpacked once is taken from there, checked, and not decoded again
-//!   ([`Records`]).
+//! - a package that was unpacked once is taken from there, checked, by a link or a copy, and not
+//!   decoded again ([`Records`]).
 //!
 //! What dpkg's database says about the packages is for its neighbour [`crate::dpkgdb`]. There
 //! are no `fsync`s: a tree that was not completed is thrown away by its owner.
@@ -23,7 +23,7 @@ mod claims;
 pub(crate) mod codec;
 mod deb;
 mod error;
-mod ground;
+mod kept;
 mod package;
 pub(crate) mod path;
 pub(crate) mod place;
@@ -32,12 +32,12 @@ pub(crate) mod tarstream;
 mod tree;
 
 pub use all::{Arrival, Progress, unpack_all};
-pub(crate) use all::{Known, take_all, unpack_apart};
+pub(crate) use all::{Known, Way, take_all, unpack_apart};
 pub use codec::{Compression, Decoder, Sums};
 pub use deb::{Conffile, Control, ControlFile, inspect};
 pub(crate) use error::shown as escaped;
 pub use error::{Error, Problem};
-pub(crate) use ground::Ground;
+pub(crate) use kept::Search;
 pub use package::{Unpacked, Unpacker, hex};
 pub use place::Limits;
 pub(crate) use record::Record;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use md5::{Digest, Md5};
 use rustix::fs::FileType;
-use serde::{Deserialize, Serialize};
 
+use super::all::Way;
 use super::claims::{Claim, Claimant, Claims};
 use super::deb::{Conffile, Control, DebReader};
 use super::error::{Error, Problem, shown};
@@ -32,7 +32,7 @@ pub struct Unpacker<'a> {
 }
 
 /// A package that is in the tree.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Unpacked {
     /// Its control files.
     pub control: Control,
@@ -62,12 +62,10 @@ pub struct Unpacked {
     pub(crate) owners: [HashSet<(u32, Vec<u8>)>; 2],
     /// A hard link has another mode or owner than what it names: dpkg would set these.
     pub(crate) uneven_links: bool,
-    /// It has hard links.
-    pub(crate) has_links: bool,
 }
 
 /// A directory that a package brings.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Directory {
     /// Canonical path.
     pub path: Vec<u8>,
@@ -144,12 +142,17 @@ impl<'a> Unpacker<'a> {
         Ok(done.of(reader.finish()?, conffiles, entries))
     }
 
-    /// Makes what `record` says, with the files of the tree `from`, which get another name.
+    /// Makes what `record` says, with the files of the tree `from`.
     ///
     /// # Errors
     /// [`Problem::Changed`] if something in `from` is gone or is not what was recorded; else as
     /// [`Unpacker::unpack_deb`].
-    pub(crate) fn take(&self, record: &Record, from: &Tree<'_>) -> Result<Unpacked, Error> {
+    pub(crate) fn take(
+        &self,
+        record: &Record,
+        from: &Tree<'_>,
+        way: Way,
+    ) -> Result<Unpacked, Error> {
         let changed = |problem: Problem| Problem::Changed(problem.to_string());
         let control = record
             .control()
@@ -160,10 +163,10 @@ impl<'a> Unpacker<'a> {
         let mut job = self.job(&control, &conffiles, None);
         let mut source = Placer::new(from);
         for entry in &record.entries {
-            let link = &mut |job: &mut Job<'_, 'a>, path: &[u8], target: &[u8], entry: &Entry| {
-                job.existing_file(path, target, entry, &mut source)
+            let file = &mut |job: &mut Job<'_, 'a>, path: &[u8], target: &[u8], entry: &Entry| {
+                job.existing_file((path, target), entry, &mut source, (way, record))
             };
-            job.place(entry, link).map_err(|problem| fail(problem).at(&entry.name))?;
+            job.place(entry, file).map_err(|problem| fail(problem).at(&entry.name))?;
         }
         let mut done = job.done();
         done.sums = record.generated_md5sums.clone().map(serde_bytes::ByteBuf::into_vec);
@@ -201,7 +204,6 @@ impl<'a> Unpacker<'a> {
             foreign_owner: false,
             owners: Default::default(),
             uneven_links: false,
-            has_links: false,
             bytes: 0,
         }
     }
@@ -218,7 +220,6 @@ struct Done {
     foreign_owner: bool,
     owners: [HashSet<(u32, Vec<u8>)>; 2],
     uneven_links: bool,
-    has_links: bool,
     bytes: u64,
 }
 
@@ -238,7 +239,6 @@ impl Done {
             foreign_owner: self.foreign_owner,
             owners: self.owners,
             uneven_links: self.uneven_links,
-            has_links: self.has_links,
         }
     }
 }
@@ -273,14 +273,13 @@ struct Job<'t, 'a> {
     foreign_owner: bool,
     owners: [HashSet<(u32, Vec<u8>)>; 2],
     uneven_links: bool,
-    has_links: bool,
     bytes: u64,
 }
 
 impl<'t, 'a> Job<'t, 'a> {
     fn done(self) -> Done {
         let Self { sums, files, directories, filled, symlinks, .. } = self;
-        let Self { alias_links, foreign_owner, owners, uneven_links, has_links, bytes, .. } = self;
+        let Self { alias_links, foreign_owner, owners, uneven_links, bytes, .. } = self;
         Done {
             sums,
             files,
@@ -291,7 +290,6 @@ impl<'t, 'a> Job<'t, 'a> {
             foreign_owner,
             owners,
             uneven_links,
-            has_links,
             bytes,
         }
     }
@@ -388,7 +386,6 @@ impl<'t, 'a> Job<'t, 'a> {
             }
             Kind::HardLink => {
                 let placed = self.hard_link(&path, &target, &first.unwrap_or_default())?;
-                self.has_links = true;
                 self.uneven_links |=
                     self.placer.access(&target)? != (entry.mode, entry.uid, entry.gid);
                 placed
@@ -452,15 +449,24 @@ impl<'t, 'a> Job<'t, 'a> {
         Ok(Placed::New)
     }
 
-    /// Another name of a file that was unpacked earlier, at the same place in another tree.
+    /// A file that was unpacked earlier, at the same place in another tree.
     fn existing_file(
         &mut self,
-        path: &[u8],
-        target: &[u8],
+        (path, target): (&[u8], &[u8]),
         entry: &Entry,
         source: &mut Placer<'_, '_>,
+        (way, record): (Way, &Record),
     ) -> Result<Placed, Problem> {
-        let placed = self.placer.link_from(target, entry, source)?;
+        let placed = match way {
+            Way::Link => self.placer.link_from(target, entry, source)?,
+            Way::Copy => {
+                let (parent, name) = split(path);
+                let folder = record.leads.get(parent).map_or(parent, Vec::as_slice);
+                // dpkg has given conffiles their names where they were configured.
+                let from = (source, folder, &[split(target).1, name][..]);
+                self.placer.copy_from(target, entry, from, &mut self.budget, self.cancel)?
+            }
+        };
         if placed == Placed::New {
             self.bytes += entry.size;
             self.own.insert(path.to_vec(), None);

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
@@ -295,18 +295,11 @@ impl<'t, 'a> Placer<'t, 'a> {
         source: &mut Placer<'_, '_>,
     ) -> Result<Placed, Problem> {
         let (parent, name) = split(path);
-        let changed = |why: &dyn std::fmt::Display| Problem::Changed(why.to_string());
         let from = source.walker.present(parent).map_err(|error| changed(&error))?;
         let stat = rustix::fs::statat(&from.fd, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| changed(&std::io::Error::from(error)))?;
-        let same = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-            && (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
-                == (entry.mode & 0o7777, entry.uid, entry.gid)
-            && stat.st_size as u64 == entry.size
-            && (stat.st_mtime as i64, stat.st_mtime_nsec as i64)
-                == (entry.mtime.0, i64::from(entry.mtime.1));
-        if !same {
-            return Err(changed(&"size, mode, owner or time of the file are others"));
+        if !is_of(&stat, entry) {
+            return Err(changed(&OTHERS));
         }
         let parent = self.walker.directory(parent)?;
         match rustix::fs::linkat(&from.fd, name, &parent.fd, name, AtFlags::empty()) {
@@ -320,6 +313,67 @@ impl<'t, 'a> Placer<'t, 'a> {
             }
             Err(error) => Err(changed(&std::io::Error::from(error))),
         }
+    }
+
+    /// A copy of the regular file that has one of the names `from` in the directory `folder` of another
+    /// tree, if that is still what `entry` says.
+    ///
+    /// # Errors
+    /// [`Problem::Changed`] if it is not; it cannot be copied.
+    pub(crate) fn copy_from(
+        &mut self,
+        path: &[u8],
+        entry: &Entry,
+        (source, folder, from): (&mut Placer<'_, '_>, &[u8], &[&[u8]]),
+        budget: &mut Budget,
+        cancel: &AtomicBool,
+    ) -> Result<Placed, Problem> {
+        let folder = source.walker.present(folder).map_err(|error| changed(&error))?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut opened = Err(Errno::NOENT);
+        for name in from {
+            if opened.is_err() {
+                opened = rustix::fs::openat(&folder.fd, *name, flags, Mode::empty());
+            }
+        }
+        let from = opened.map_err(|error| changed(&std::io::Error::from(error)))?;
+        let stat =
+            rustix::fs::fstat(&from).map_err(|error| Problem::io("look at the file", error))?;
+        if !is_of(&stat, entry) {
+            return Err(changed(&OTHERS));
+        }
+        let Some(file) = self.create(path, entry, budget)? else { return Ok(Placed::Occupied) };
+        // The kernel neither clones nor copies from a file system into an overlay (`EXDEV`).
+        let from = std::fs::File::from(from);
+        let mut buffer = vec![0; entry.size.clamp(1, COPIED) as usize];
+        let mut offset = 0;
+        while offset < entry.size {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Problem::Cancelled);
+            }
+            let count = from
+                .read_at(&mut buffer, offset)
+                .map_err(|error| Problem::Io { doing: "read the file".into(), source: error })?;
+            if count == 0 {
+                return Err(changed(&"the file has become shorter"));
+            }
+            file.write_at(&buffer[..count], offset)?;
+            offset += count as u64;
+        }
+        file.finish()?;
+        Ok(Placed::New)
+    }
+
+    /// The tree that is filled.
+    pub(crate) fn tree(&self) -> &'t Tree<'a> {
+        self.walker.tree()
+    }
+
+    /// What lies in a directory that is there, without following it.
+    pub(crate) fn stat(&mut self, folder: &[u8], name: &[u8]) -> Result<Stat, Problem> {
+        let folder = self.walker.present(folder)?;
+        rustix::fs::statat(&folder.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| Problem::io("look at the path", error))
     }
 
     /// A symbolic link. One with the same target that is there already counts as
@@ -535,6 +589,24 @@ impl<'t, 'a> Placer<'t, 'a> {
             .map_err(|error| Problem::io("set the time", error))?;
         mode.map_or(Ok(()), |mode| super::tree::set_mode(&fd, mode))
     }
+}
+
+/// Why a file is not the one that was recorded.
+const OTHERS: &str = "size, mode, owner or time of the file are others";
+/// Bytes that are copied at once.
+const COPIED: u64 = 256 << 10;
+
+fn changed(why: &dyn std::fmt::Display) -> Problem {
+    Problem::Changed(why.to_string())
+}
+
+/// Whether a file has the size, mode, owner and time that `entry` says.
+pub(crate) fn is_of(stat: &Stat, entry: &Entry) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
+            == (entry.mode & 0o7777, entry.uid, entry.gid)
+        && stat.st_size as u64 == entry.size
+        && (stat.st_mtime, stat.st_mtime_nsec as i64) == (entry.mtime.0, i64::from(entry.mtime.1))
 }
 
 fn owner_problem((uid, gid): (u32, u32), error: Errno) -> Problem {

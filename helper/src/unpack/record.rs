@@ -1,11 +1,13 @@
 //! What the unpacking of a package made, so that nobody has to decode it again.
 //!
-//! A [`Record`] holds all that a `.deb` says but the content of its files, which lie in a tree that
-//! nobody has changed since. [`Records`] is a file of several, each under the SHA-256 of its `.deb`.
+//! A [`Record`] holds all that a `.deb` says but the content of its files, which lie in a tree where
+//! nobody has touched them since. [`Records`] is a file of several, each under the SHA-256 of its `.deb`.
 //! Whoever takes a file compares it with what is recorded of it first.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
 use serde::{Deserialize, Serialize};
@@ -13,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use super::deb::{Control, ControlFile};
 use super::error::Problem;
 use super::package::Unpacked;
-use super::tarstream::{Entry, Kind};
+use super::tarstream::Entry;
 
 /// The first bytes of a file of records. The number counts up when their form changes: stores
 /// outlive programs.
-const MAGIC: &[u8; 18] = b"debmock records 1\n";
+const MAGIC: &[u8; 18] = b"debmock records 2\n";
 /// Bytes of the list of records, and of one record, at most.
 const LONGEST_LIST: u64 = 16 << 20;
 const LONGEST_RECORD: u64 = 256 << 20;
@@ -33,19 +35,12 @@ pub(crate) struct Record {
     pub(super) generated_md5sums: Option<serde_bytes::ByteBuf>,
     /// Its content, in the order of the archive.
     pub(super) entries: Vec<Entry>,
+    /// Clean paths of directories that lie elsewhere in the tree, and where: a link of a tree below
+    /// led there.
+    pub(super) leads: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Record {
-    /// Its control files.
-    pub(crate) fn files(&self) -> &[ControlFile] {
-        &self.files
-    }
-
-    /// Whether it has hard links.
-    pub(crate) fn has_links(&self) -> bool {
-        self.entries.iter().any(|entry| entry.kind == Kind::HardLink)
-    }
-
     /// Of a package that has just been unpacked.
     pub(crate) fn of(unpacked: &Unpacked, built: u64) -> Self {
         Self {
@@ -54,6 +49,7 @@ impl Record {
             built,
             generated_md5sums: unpacked.generated_md5sums.clone().map(serde_bytes::ByteBuf::from),
             entries: unpacked.entries.clone(),
+            leads: BTreeMap::new(),
         }
     }
 
@@ -63,7 +59,7 @@ impl Record {
     }
 
     /// What the package says about itself.
-    pub(super) fn control(&self) -> Result<Control, Problem> {
+    pub(crate) fn control(&self) -> Result<Control, Problem> {
         Control::new(self.control_file.clone(), self.files.clone())
     }
 }
@@ -117,6 +113,11 @@ impl Records {
             at += length;
         }
         Ok(Self { file, places })
+    }
+
+    /// The file.
+    pub(crate) fn into_file(self) -> OwnedFd {
+        self.file.into()
     }
 
     /// The SHA-256 of each package, in the order of the numbers of records.

@@ -53,17 +53,11 @@ impl<'a> Tree<'a> {
     }
 
     /// Writes down what is made: for each path that was not there before a letter, `d` for a
-    /// directory and `f` for everything else, the clean path, and a zero byte.
+    /// directory and `f` for everything else, the clean path, and a zero byte. Nothing may change but
+    /// what comes new then: not even a link that is there already may be brought once more.
     #[must_use]
     pub fn with_journal(mut self, journal: &'a File) -> Self {
         self.journal = Some(journal);
-        self.only_new()
-    }
-
-    /// Lets nothing change in it but what comes new: not even a link that is there already may be
-    /// brought once more.
-    #[must_use]
-    pub fn only_new(mut self) -> Self {
         self.only_new = true;
         self
     }
@@ -151,21 +145,28 @@ impl<'a> Tree<'a> {
                 }
             }
         }
-        walk(root, name)
+        walk(root, name).map(|(directory, _)| directory)
+    }
+
+    /// Where the directory at `path` (clean, may be empty) lies, through all links.
+    pub(crate) fn real(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
+        walk(self.root, path).map(|(_, real)| real)
     }
 }
 
 /// The same as `openat2(RESOLVE_IN_ROOT)`, one component at a time: each is opened without
-/// following it, and a link is read and resolved here.
-fn walk(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+/// following it, and a link is read and resolved here. With the path that has no link in it.
+fn walk(root: BorrowedFd<'_>, path: &[u8]) -> Result<(OwnedFd, Vec<u8>), Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut stack = vec![root.try_clone_to_owned().map_err(|_| Errno::MFILE)?];
     let mut todo: Vec<Vec<u8>> = components(path);
+    let mut names: Vec<Vec<u8>> = Vec::new();
     let mut links = 0;
     while let Some(component) = todo.pop() {
         if component == b".." {
             if stack.len() > 1 {
                 stack.pop();
+                names.pop();
             }
             continue;
         }
@@ -173,7 +174,10 @@ fn walk(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
         let Some(here) = stack.last() else { return Err(Errno::NOENT) };
         let next = rustix::fs::openat(here, component.as_slice(), flags, Mode::empty())?;
         match FileType::from_raw_mode(rustix::fs::fstat(&next)?.st_mode) {
-            FileType::Directory => stack.push(next),
+            FileType::Directory => {
+                stack.push(next);
+                names.push(component);
+            }
             FileType::Symlink => {
                 links += 1;
                 if links > MAX_LINKS {
@@ -182,13 +186,14 @@ fn walk(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
                 let target = rustix::fs::readlinkat(&next, "", Vec::new())?.into_bytes();
                 if target.starts_with(b"/") {
                     stack.truncate(1);
+                    names.clear();
                 }
                 todo.extend(components(&target));
             }
             _ => return Err(Errno::NOTDIR),
         }
     }
-    stack.pop().ok_or(Errno::NOENT)
+    stack.pop().map(|directory| (directory, names.join(&b'/'))).ok_or(Errno::NOENT)
 }
 
 /// The components of a path, last one first.

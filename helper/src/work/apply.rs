@@ -2,122 +2,107 @@
 
 use super::bootstrap::{Runner, explained, read_plan, receive, write_records};
 use super::{Surroundings, Work};
-use crate::apply::{self, Installation, Outcome, Plan, Step};
-use crate::bootstrap::Error;
+use crate::apply::{Installation, Outcome, Plan, Step};
+use crate::bootstrap::{Error, Taken};
 use crate::dpkgdb::{ExtendedState, Identity};
-use crate::protocol::{
-    ApplyPlan, ApplyStep, Doing, Failure, FailureKind, Reply, TakePlan, decode, encode,
-};
-use crate::sys::process;
-use crate::unpack::{Progress, Unpacked};
+use crate::protocol::{ApplyPlan, ApplyStep, Control, Doing, Failure, FailureKind, Reply, decode};
+use crate::sys::{process, socket};
+use crate::unpack::{Known, Progress, Records, Tree};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{PipeReader, Read, Write};
+use std::io::PipeReader;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
 /// So many files the job wants to have open at once, if its limit allows.
 const OPEN_FILES: u64 = 1 << 16;
-/// What is left to do of packages is at most this long, in bytes.
-const LONGEST_LEFT: u64 = 512 << 20;
 
 pub(super) fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<Reply, Failure> {
+    let records = if descriptors.len() > 2 { descriptors.pop() } else { None };
     let (Some(log), Some(plan)) = (descriptors.pop(), descriptors.pop()) else {
         return Err(Failure::request("packages need a plan and a log"));
     };
-    let plan = plan_of(read_plan(plan)?);
+    let message: ApplyPlan = read_plan(plan)?;
+    let packages = packages_of(&message);
+    let stocks = stocks(work, message.stocks)?;
+    let trees: Vec<Tree<'_>> = stocks.iter().map(|stock| Tree::new(stock.tree.as_fd())).collect();
+    let mut changed = Vec::new();
+    let known = stocks.iter().zip(&trees);
+    let known =
+        known.flat_map(|(stock, tree)| stock.known(tree, &packages, &mut changed)).collect();
+    if !changed.is_empty() {
+        return Ok(Reply::Changed(changed));
+    }
+    let plan = Plan { records: records.is_some(), ..plan_of(message) };
+    match bring(work, &plan, known, log) {
+        Ok(Outcome::Done(taken)) => {
+            if let Some(records) = records {
+                let hashes: HashMap<&Identity, &String> =
+                    packages.iter().map(|(identity, hash)| (identity, hash)).collect();
+                write_records(records, &taken, |one| hashes.get(one).map(|&hash| hash.clone()))?;
+            }
+            Ok(Reply::Done)
+        }
+        Ok(Outcome::Declined(why)) => Ok(Reply::Declined(why)),
+        Err(End::Changed(changed)) => {
+            let places = (0..).zip(&packages).filter(|(_, (one, _))| changed.contains(one));
+            Ok(Reply::Changed(places.map(|(place, _)| place).collect()))
+        }
+        Err(End::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Unpacks and configures. Gives the records of what others may take.
+fn bring(
+    work: &Work<'_>,
+    plan: &Plan,
+    known: Vec<Known<'_>>,
+    log: OwnedFd,
+) -> Result<Outcome<Taken>, End> {
     // Each waiting package is an open file; what runs in the root gets limits of its own.
     process::suggest_limit(libc::RLIMIT_NOFILE, OPEN_FILES)
         .doing(|| "cannot limit files".into())?;
     let mut runner = runner(work, log);
-    let mut installation = match begin(work, &plan)? {
+    let mut installation = match begin(work, plan, known)? {
         Outcome::Done(installation) => installation,
-        Outcome::Declined(why) => return Ok(Reply::Declined(why)),
+        Outcome::Declined(why) => return Ok(Outcome::Declined(why)),
     };
-    while installation.advance(&mut runner).map_err(failure)? {
+    while installation.advance(&mut runner)? {
         if let Outcome::Declined(why) = unpack(work, &mut installation)? {
-            return Ok(Reply::Declined(why));
+            return Ok(Outcome::Declined(why));
         }
-        installation.configure(&mut runner).map_err(failure)?;
+        installation.configure(&mut runner)?;
     }
-    installation.finish(&mut runner).map_err(failure)?;
-    Ok(Reply::Done)
+    Ok(Outcome::Done(installation.finish(&mut runner)?))
 }
 
-/// Unpacks packages and writes what is left to do for [`install`].
-pub(super) fn lay(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<Reply, Failure> {
-    let (Some(records), Some(left), Some(plan)) =
-        (descriptors.pop(), descriptors.pop(), descriptors.pop())
-    else {
-        return Err(Failure::request("packages need a plan and two files"));
-    };
-    let plan: TakePlan = read_plan(plan)?;
-    let threads = plan.threads.max(1) as usize;
-    let (sender, arrivals) = channel();
-    let cancel = AtomicBool::new(false);
-    let hear = |enough: &PipeReader| {
-        receive(work.replies, enough, sender)
-            .and_then(|()| listen(work.replies, enough))
-            .inspect_err(|_| cancel.store(true, Ordering::Relaxed))
-    };
-    let mut progress = teller(work);
-    let lay = || apply::lay(work.root.as_fd(), threads, &arrivals, &cancel, &mut progress);
-    let (laid, heard) = hearing(hear, lay)?;
-    let (unpacked, taken) = match laid.map_err(failure)? {
-        Outcome::Done(laid) => laid,
-        Outcome::Declined(why) => return Ok(Reply::Declined(why)),
-    };
-    heard?;
-    let hashes: HashMap<Identity, String> = packages_of(&plan).into_iter().collect();
-    leave(left, &unpacked)?;
-    write_records(records, &taken, |one| hashes.get(one).cloned())?;
-    Ok(Reply::Done)
+/// Why it came to no end.
+enum End {
+    /// These are not known after all.
+    Changed(Vec<Identity>),
+    Failed(Failure),
 }
 
-/// Brings packages into dpkg's database that are in a lower tree, and configures them.
-pub(super) fn install(work: &Work<'_>, descriptors: Vec<OwnedFd>) -> Result<Reply, Failure> {
-    let mut descriptors = descriptors.into_iter();
-    let (Some(plan), Some(log)) = (descriptors.next(), descriptors.next()) else {
-        return Err(Failure::request("packages need a plan and a log"));
-    };
-    let plan = plan_of(read_plan(plan)?);
-    let mut unpacked = Vec::new();
-    for left in descriptors {
-        let mut encoded = Vec::new();
-        let doing = || "cannot read what is left to do".to_owned();
-        File::from(left).take(LONGEST_LEFT).read_to_end(&mut encoded).doing(doing)?;
-        if !encoded.is_empty() {
-            unpacked.extend(decode::<Vec<Unpacked>>(&encoded)?);
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Changed(packages) => End::Changed(packages),
+            other => End::Failed(failure(other)),
         }
     }
-    let adopted = Installation::adopt(work.root.as_fd(), &plan, unpacked).map_err(failure)?;
-    let mut installation = match adopted {
-        Outcome::Done(installation) => installation,
-        Outcome::Declined(why) => return Ok(Reply::Declined(why)),
-    };
-    let mut runner = runner(work, log);
-    installation.configure(&mut runner).map_err(failure)?;
-    installation.finish(&mut runner).map_err(failure)?;
-    Ok(Reply::Done)
 }
 
-fn runner<'a>(work: &'a Work<'_>, log: OwnedFd) -> Runner<'a> {
-    let around: &Surroundings<'_> = work.around;
-    Runner { around, log, caller: Some(work.replies) }
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        End::Failed(failure)
+    }
 }
 
-/// Writes what is left to do of packages that are in a tree.
-pub(crate) fn leave(file: OwnedFd, unpacked: &Vec<Unpacked>) -> Result<(), Failure> {
-    File::from(file)
-        .write_all(&encode(unpacked)?)
-        .doing(|| "cannot write what is left to do".into())
-}
-
-/// The packages of a plan, each with the SHA-256 of its `.deb`, which becomes a name in the store.
-pub(crate) fn packages_of(plan: &TakePlan) -> Vec<(Identity, String)> {
+/// The packages of a plan, each with the SHA-256 of its `.deb`, which is a name in the store.
+fn packages_of(plan: &ApplyPlan) -> Vec<(Identity, String)> {
     let packages = plan.packages.iter().map(|(name, version, architecture, hash)| {
         let identity = Identity {
             name: name.clone(),
@@ -129,26 +114,91 @@ pub(crate) fn packages_of(plan: &TakePlan) -> Vec<(Identity, String)> {
     packages.collect()
 }
 
+fn runner<'a>(work: &'a Work<'_>, log: OwnedFd) -> Runner<'a> {
+    let around: &Surroundings<'_> = work.around;
+    Runner { around, log, caller: Some(work.replies) }
+}
+
+/// Receives which packages are known, and where.
+fn stocks(work: &Work<'_>, count: u32) -> Result<Vec<Stock>, Failure> {
+    let mut stocks = Vec::new();
+    for _ in 0..count {
+        let Ok(Some((bytes, mut descriptors))) = socket::receive(work.replies.as_fd()) else {
+            return Err(Failure::request("the host is gone"));
+        };
+        let packages = match decode::<Control>(&bytes)? {
+            Control::Stock { packages } => packages,
+            Control::Signal(_) => return Err(Failure::request("the host has cancelled")),
+            _ => return Err(Failure::request("a package came before what is known")),
+        };
+        let (Some(records), Some(tree)) = (descriptors.pop(), descriptors.pop()) else {
+            return Err(Failure::request("what is known came without its tree"));
+        };
+        let records = Records::open(File::from(records))
+            .doing(|| "cannot read what was unpacked earlier".into())?;
+        stocks.push(Stock { tree, records, packages });
+    }
+    Ok(stocks)
+}
+
+/// A layer from which packages are copied.
+struct Stock {
+    tree: OwnedFd,
+    records: Records,
+    /// Places in the plan.
+    packages: Vec<u32>,
+}
+
+impl Stock {
+    /// What there is of it, in its `tree`; the rest goes to `changed`.
+    fn known<'k>(
+        &'k self,
+        tree: &'k Tree<'k>,
+        packages: &[(Identity, String)],
+        changed: &mut Vec<u32>,
+    ) -> Vec<Known<'k>> {
+        let numbers: HashMap<&str, usize> = self.records.names().zip(0..).collect();
+        let find = |place: u32| {
+            let (identity, hash) = packages.get(place as usize)?;
+            let (identity, number) = (identity.clone(), *numbers.get(hash.as_str())?);
+            Some(Known { identity, records: &self.records, number, tree })
+        };
+        let mut known = Vec::new();
+        for &place in &self.packages {
+            match find(place) {
+                Some(one) => known.push(one),
+                None => changed.push(place),
+            }
+        }
+        known
+    }
+}
+
 /// Receives all packages.
-fn begin<'a>(work: &'a Work<'_>, plan: &'a Plan) -> Result<Outcome<Installation<'a>>, Failure> {
+fn begin<'a>(
+    work: &'a Work<'_>,
+    plan: &'a Plan,
+    known: Vec<Known<'a>>,
+) -> Result<Outcome<Installation<'a>>, End> {
     let (sender, arrivals) = channel();
     let hear = |enough: &PipeReader| receive(work.replies, enough, sender);
-    let begin = || Installation::begin(work.root.as_fd(), plan, arrivals);
+    let begin = || Installation::begin(work.root.as_fd(), plan, known, arrivals);
     let (begun, heard) = hearing(hear, begin)?;
     // That packages are missing if they did not all come is no news.
-    heard.and_then(|()| begun.map_err(failure))
+    heard?;
+    Ok(begun?)
 }
 
 /// Unpacks what comes next, as long as the host wants it.
-fn unpack(work: &Work<'_>, installation: &mut Installation<'_>) -> Result<Outcome<()>, Failure> {
+fn unpack(work: &Work<'_>, installation: &mut Installation<'_>) -> Result<Outcome<()>, End> {
     let cancel = AtomicBool::new(false);
     let hear = |enough: &PipeReader| {
         listen(work.replies, enough).inspect_err(|_| cancel.store(true, Ordering::Relaxed))
     };
     let mut progress = teller(work);
     let (unpacked, heard) = hearing(hear, || installation.unpack(&cancel, &mut progress))?;
-    match unpacked.map_err(failure)? {
-        Outcome::Done(()) => heard.map(Outcome::Done),
+    match unpacked? {
+        Outcome::Done(()) => Ok(heard.map(Outcome::Done)?),
         declined => Ok(declined),
     }
 }
@@ -223,5 +273,6 @@ fn plan_of(message: ApplyPlan) -> Plan {
         environment: message.environment,
         options: message.options,
         threads: message.threads.max(1) as usize,
+        records: false,
     }
 }

@@ -217,6 +217,9 @@ pub(super) fn receive(
             }
             Control::End => return Ok(()),
             Control::Signal(_) => return Err(Failure::request("the host has cancelled")),
+            Control::Stock { .. } => {
+                return Err(Failure::request("what is known comes before packages"));
+            }
         }
     }
 }

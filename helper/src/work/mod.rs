@@ -138,8 +138,6 @@ impl Work<'_> {
             Job::Bootstrap { apart } => return bootstrap::unpack(self, *apart, descriptors),
             Job::Configure { epoch } => bootstrap::configure(self, *epoch, descriptors)?,
             Job::Apply => return apply::run(self, descriptors),
-            Job::Lay => return apply::lay(self, descriptors),
-            Job::Install => return apply::install(self, descriptors),
             Job::Export { path, pack } => {
                 let tree = self.directory(&text(path))?;
                 return archive::export(tree.as_fd(), *pack, one(descriptors)?);

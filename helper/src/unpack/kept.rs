@@ -1,0 +1,112 @@
+//! What of a package is still as it was unpacked, after scripts have run in its tree.
+
+use std::collections::HashMap;
+
+use super::path::{Absolute, clean, split};
+use super::place::{Placer, is_of};
+use super::record::Record;
+use super::tarstream::Kind;
+use super::tree::Tree;
+
+/// Looks through a tree in which scripts have run.
+pub(crate) struct Search<'t, 'a> {
+    placer: Placer<'t, 'a>,
+    /// Directories as packages name them, and where they lie; nothing for what is gone.
+    places: HashMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl<'t, 'a> Search<'t, 'a> {
+    pub(crate) fn new(tree: &'t Tree<'a>) -> Self {
+        Self { placer: Placer::new(tree), places: HashMap::new() }
+    }
+
+    /// Whether nobody has touched a file of the package since it was unpacked, which was at `time`
+    /// at the latest; the record tells then where its directories lie. Whoever changes a file and
+    /// gives it its old size and time again cannot do so with the time of that change. Conffiles
+    /// got their names meanwhile, which is such a change.
+    pub(crate) fn is_untouched(&mut self, record: &mut Record, time: (i64, u32)) -> bool {
+        let Ok(conffiles) = record.control().and_then(|control| control.conffiles()) else {
+            return false;
+        };
+        record.leads.clear();
+        for entry in record.entries.iter().filter(|entry| entry.kind == Kind::File) {
+            let Ok(path) = clean(&entry.name, Absolute::Refuse) else { return false };
+            let (parent, name) = split(&path);
+            let tree = self.placer.tree();
+            let place =
+                self.places.entry(parent.to_vec()).or_insert_with(|| tree.real(parent).ok());
+            let Some(place) = place else { return false };
+            if place != parent && !record.leads.contains_key(parent) {
+                record.leads.insert(parent.to_vec(), place.clone());
+            }
+            let Ok(stat) = self.placer.stat(place, name) else { return false };
+            let is_conffile =
+                || conffiles.iter().any(|one| one.path.get(1..) == Some(path.as_slice()));
+            let changed = (stat.st_ctime, stat.st_ctime_nsec as u32);
+            if !is_of(&stat, entry) || changed > time && !is_conffile() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{NEVER, Site, Tar, identity, package};
+    use super::super::{Problem, Unpacker, Way};
+    use super::*;
+    use std::fs::{self, File, OpenOptions};
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::symlink;
+
+    fn now() -> (i64, u32) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        (now.tv_sec, now.tv_nsec as u32)
+    }
+
+    #[test]
+    fn what_is_touched_is_noticed_whatever_its_time_says_and_copies_follow_no_link_outside() {
+        let (site, other) = (Site::new(), Site::new());
+        fs::create_dir_all(site.root().join("usr/lib")).unwrap();
+        symlink("usr/lib", site.root().join("lib")).unwrap();
+        let (root, target) = (File::open(site.root()).unwrap(), File::open(other.root()).unwrap());
+        let deb = package("one", Tar::new().dir("./").dir("./lib/").file("./lib/x", b"some"));
+        let unpacked = Unpacker::new(root.as_fd(), &NEVER)
+            .unpack_deb(&deb[..], &identity("one"), None)
+            .unwrap();
+        let mut record = Record::of(&unpacked, 0);
+        let (tree, time) = (Tree::new(root.as_fd()), now());
+        assert!(Search::new(&tree).is_untouched(&mut record, time));
+        assert_eq!(record.leads[&b"lib"[..]], b"usr/lib");
+
+        // where there is no such link, its file is found all the same
+        fs::remove_file(site.root().join("lib")).unwrap();
+        let take = |record: &Record| {
+            Unpacker::new(target.as_fd(), &NEVER).take(record, &tree, Way::Copy).map(drop)
+        };
+        take(&record).unwrap();
+        assert_eq!(fs::read(other.root().join("lib/x")).unwrap(), b"some");
+        fs::remove_file(other.root().join("lib/x")).unwrap();
+
+        // what leads out of the tree ends at its top
+        let secret = site.outside().join("x");
+        fs::write(&secret, "some").unwrap();
+        for lead in [site.outside().into_os_string().into_encoded_bytes(), b"../outside".to_vec()] {
+            let mut lying = record.clone();
+            lying.leads.insert(b"lib".to_vec(), lead);
+            let error = take(&lying).unwrap_err();
+            assert!(matches!(error.problem(), Problem::Changed(_)), "{error}");
+        }
+        fs::remove_file(secret).unwrap();
+
+        symlink("usr/lib", site.root().join("lib")).unwrap();
+        let file = site.root().join("usr/lib/x");
+        let modified = fs::metadata(&file).unwrap().modified().unwrap();
+        let mut opened = OpenOptions::new().write(true).open(&file).unwrap();
+        opened.write_all(b"SOME").unwrap();
+        opened.set_modified(modified).unwrap();
+        assert!(!Search::new(&tree).is_untouched(&mut record, time));
+    }
+}
