@@ -16,7 +16,7 @@
 use super::Apt;
 use super::memory::FOLDERS_OF_PLANS;
 use crate::archive::checksum::{Hasher, Sha256};
-use crate::archive::state::sources_list;
+use crate::archive::state::{NEW, sources_list};
 use crate::buildroot::Session;
 use debmock_helper::protocol::{Area, Place};
 use std::fs::{self, File, Permissions};
@@ -91,7 +91,7 @@ impl Cache {
         let Some(stack) = self.folder.parent() else { return };
         let write = || -> io::Result<()> {
             fs::create_dir_all(stack)?;
-            let new = tempfile::Builder::new().prefix(".new-").tempdir_in(stack)?;
+            let new = tempfile::Builder::new().prefix(NEW).tempdir_in(stack)?;
             let path = new.path().join(FILE);
             let mut kept = File::create_new(&path)?;
             if io::copy(&mut file.take(size), &mut kept)? != size {

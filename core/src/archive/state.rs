@@ -28,6 +28,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tempfile::NamedTempFile;
 
+/// Begins the names of what is not complete.
+pub(crate) const NEW: &str = ".new-";
+
 /// What the archives offered at one time, verified and on disk.
 #[derive(Debug, Clone)]
 pub struct ArchiveState {
@@ -151,6 +154,7 @@ impl Lists {
     pub fn open(cache: &Path) -> Result<Self> {
         let root = cache.join("lists/v1");
         make_folder(&root)?;
+        remove_left(&root);
         // Before the directories: somebody may be emptying the store.
         let used =
             Use::shared(&root).doing(|| format!("cannot use the store {}", root.display()))?;
@@ -198,7 +202,7 @@ impl Lists {
 
     /// An object that is being written.
     pub(super) fn create(&self) -> Result<NewObject> {
-        let file = NamedTempFile::with_prefix_in(".new-", self.root.join("objects"))
+        let file = NamedTempFile::with_prefix_in(NEW, self.root.join("objects"))
             .doing(|| self.writing())?;
         Ok(NewObject(Hashing::new(BufWriter::with_capacity(256 * 1024, file))))
     }
@@ -249,7 +253,7 @@ impl Lists {
     pub(super) fn set_seen(&self, source: &ArchiveSource, seen: &Seen) -> Result<()> {
         let path = self.seen_path(source);
         let write = || -> io::Result<NamedTempFile> {
-            let mut file = NamedTempFile::with_prefix_in(".new-", self.root.join("seen"))?;
+            let mut file = NamedTempFile::with_prefix_in(NEW, self.root.join("seen"))?;
             file.write_all(&serde_json::to_vec(seen)?)?;
             Ok(file)
         };
@@ -272,7 +276,7 @@ impl Lists {
             return Ok((digest, path));
         }
         let build = || -> io::Result<tempfile::TempDir> {
-            let folder = tempfile::Builder::new().prefix(".new-").tempdir_in(&self.root)?;
+            let folder = tempfile::Builder::new().prefix(NEW).tempdir_in(&self.root)?;
             for (name, object) in &sorted {
                 link_or_copy(object, &folder.path().join(name))?;
             }
@@ -294,6 +298,26 @@ impl Lists {
             Err(error) => return Err(Error::io(format!("cannot make {}", path.display()), error)),
         }
         Ok((digest, path))
+    }
+}
+
+/// Removes what processes that were killed have begun, unless somebody else is at work here, whose
+/// it may be.
+fn remove_left(root: &Path) {
+    let Ok(Some(_alone)) = used::unless_used(root) else { return };
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> =
+        entries(&root.join("plans")).map(|plans| plans.path()).collect();
+    folders.extend(["", "objects", "seen", "tables"].map(|name| root.join(name)));
+    for entry in folders.iter().flat_map(|folder| entries(folder)) {
+        if !entry.file_name().as_encoded_bytes().starts_with(NEW.as_bytes()) {
+            continue;
+        }
+        // What cannot be removed takes space and harms nobody.
+        let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            true => fs::remove_dir_all(entry.path()),
+            false => fs::remove_file(entry.path()),
+        };
     }
 }
 
@@ -359,5 +383,35 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
                 fs::set_permissions(to, Permissions::from_mode(0o644))
             }
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_dead_began_goes_and_what_the_living_begin_stays() {
+        let cache = tempfile::tempdir().unwrap();
+        let lists = Lists::open(cache.path()).unwrap();
+        let mut at_work = lists.create().unwrap();
+        at_work.write_all(b"text").unwrap();
+        let left = |place: &str| lists.root.join(place).join(".new-dead");
+        let places = ["", "seen", "tables", "plans/some"];
+        for place in places {
+            fs::create_dir_all(left(place)).unwrap();
+            fs::write(left(place).join("file"), "").unwrap();
+        }
+        fs::write(left("objects"), "").unwrap();
+        let sha256 = {
+            let _second = Lists::open(cache.path()).unwrap();
+            assert!(left("objects").exists() && places.iter().all(|place| left(place).exists()));
+            lists.keep(at_work).unwrap().0
+        };
+        let left: Vec<_> = places.iter().chain(&["objects"]).map(|place| left(place)).collect();
+        drop(lists);
+        let lists = Lists::open(cache.path()).unwrap();
+        assert!(left.iter().all(|path| !path.exists()));
+        assert_eq!(lists.read(sha256).unwrap(), b"text");
     }
 }

@@ -13,7 +13,7 @@
 
 use super::checksum::Sha256;
 use super::deb822::Paragraph;
-use super::state::{make_folder, publish};
+use super::state::{NEW, make_folder, publish};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use memchr::{memchr, memmem};
 use serde::{Deserialize, Serialize};
@@ -297,7 +297,7 @@ fn keep(place: &Path, bytes: &[u8]) {
     let write = || -> Option<()> {
         let folder = place.parent()?;
         make_folder(folder).ok()?;
-        let mut file = tempfile::NamedTempFile::with_prefix_in(".new-", folder).ok()?;
+        let mut file = tempfile::NamedTempFile::with_prefix_in(NEW, folder).ok()?;
         file.write_all(bytes).ok()?;
         publish(file, place).ok()
     };

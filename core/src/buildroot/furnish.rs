@@ -26,8 +26,13 @@ const DEEPEST: usize = 8;
 const UPPER: &str = "upper";
 const WORK: &str = "work";
 const SESSION: &str = "session";
-/// Made again by apt whenever it is asked; larger than most layers.
-const APT_CACHES: [&str; 2] = ["/var/cache/apt/pkgcache.bin", "/var/cache/apt/srcpkgcache.bin"];
+/// Made again by whoever needs them: those of apt are larger than most layers, that of ldconfig
+/// tells when files were made.
+const CACHES: [&str; 3] = [
+    "/var/cache/apt/pkgcache.bin",
+    "/var/cache/apt/srcpkgcache.bin",
+    "/var/cache/ldconfig/aux-cache",
+];
 
 impl Furnisher for Buildroot {
     fn furnish(&self, session: &Session, delivery: &Delivery<'_>) -> Result<Arc<Session>> {
@@ -161,7 +166,7 @@ impl Buildroot {
 
     /// Ends a session; its changes become the tree of the layer.
     fn become_layer(&self, session: Session, home: &Place, scope: &Scope) -> Result<()> {
-        for file in APT_CACHES {
+        for file in CACHES {
             session.remove(file)?;
         }
         session.end()?;
