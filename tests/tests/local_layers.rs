@@ -69,6 +69,33 @@ fn layers(rig: &Rig) -> Vec<String> {
 }
 
 #[test]
+fn a_base_that_was_chosen_once_is_not_chosen_again() {
+    let rig = or_skip!(rig());
+    let init = |ext: &str, option: &str| {
+        let went = said(rig.program(&["--uniqueext", ext, "-o", option, "init"]));
+        went.assert_success();
+        went.text.contains("\nresolve: ")
+    };
+    let none = "packages.include=[]";
+    assert!(init("a", none));
+    assert!(!init("b", none));
+    said(rig.program(&["--uniqueext", "a", "clean"])).assert_success();
+    assert!(!init("a", none));
+    let more = "packages.include=[\"left\"]";
+    assert!(init("c", more));
+    let arguments = ["-q", "--uniqueext", "c", "-o", more, "chroot", "--", "ls", "/opt/left"];
+    assert_eq!(said(rig.program(&arguments)).text, "/opt/left\n");
+    // what is remembered is a layer: without it nothing is known
+    for ext in ["a", "b", "c"] {
+        said(rig.program(&["--uniqueext", ext, "scrub", "chroot"])).assert_success();
+    }
+    said(rig.program(&["scrub", "layers"])).assert_success();
+    assert_eq!(rig.layers(), 0);
+    assert!(init("a", none));
+    rig.assert_nothing_lost();
+}
+
+#[test]
 fn the_same_packages_are_installed_once_for_every_source() {
     let rig = or_skip!(rig());
     let first = dependencies(&rig, "a", "one");

@@ -14,9 +14,8 @@
 //! ```
 
 use super::Apt;
-use super::memory::FOLDERS_OF_PLANS;
 use crate::archive::checksum::{Hasher, Sha256};
-use crate::archive::state::{NEW, sources_list};
+use crate::archive::state::{NEW, PLANS, sources_list};
 use crate::buildroot::Session;
 use debmock_helper::protocol::{Area, Place};
 use std::fs::{self, File, Permissions};
@@ -59,7 +58,7 @@ impl Cache {
         let of = |stack: &Path| {
             let layer = stack.file_name()?.to_str()?;
             let name = format!("{PREFIX}{key}");
-            let path = format!("{FOLDERS_OF_PLANS}/{layer}/{name}");
+            let path = format!("{PLANS}/{layer}/{name}");
             let folder = stack.join(name);
             let there = folder.join(FILE).is_file();
             Some(Cache { folder, path, there })

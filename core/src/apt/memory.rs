@@ -19,9 +19,6 @@ use std::path::PathBuf;
 
 /// Changes when apt's answers are understood in another way, or say more than before.
 const FORMAT: &[u8] = b"3";
-/// The directory of the store of index files in which it is kept what apt said, one directory for
-/// each stack of layers that apt was asked in.
-pub(crate) const FOLDERS_OF_PLANS: &str = "plans";
 /// What decides besides index files and dependencies, in the root.
 const FILES: &[&str] = &[
     "/var/lib/dpkg/status",

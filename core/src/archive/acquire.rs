@@ -7,6 +7,7 @@
 mod indexes;
 mod releases;
 mod sources;
+mod verified;
 
 use super::parallel::in_parallel;
 use super::state::{ArchiveState, IndexFile, Lists, SignedFile, SuiteState, suite_url};

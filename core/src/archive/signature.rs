@@ -3,6 +3,7 @@
 //! One valid signature by a key of the keyring is enough, as for apt: archives sign with several
 //! keys while they change them. Only text that the signature covers is ever given out.
 
+use super::checksum::{Hasher, Sha256};
 use super::date;
 use super::deb822;
 use crate::config::Keyring;
@@ -21,6 +22,30 @@ use sequoia_openpgp as openpgp;
 use std::cell::RefCell;
 use std::io::Read;
 use std::time::SystemTime;
+
+/// Names what a keyring says now: it changes when a file of it does. That one cannot be read is
+/// told by [`Keys::load`].
+pub fn keyring_identity(keyring: &Keyring) -> Sha256 {
+    fn add_files(keyring: &Keyring, hasher: &mut Hasher) {
+        match keyring {
+            Keyring::Files { files, .. } => {
+                for bytes in files.iter().map(|file| std::fs::read(file).ok()) {
+                    hasher
+                        .update(&bytes.as_ref().map_or(u64::MAX, |b| b.len() as u64).to_le_bytes());
+                    hasher.update(&bytes.unwrap_or_default());
+                }
+            }
+            Keyring::Any(keyrings) => keyrings.iter().for_each(|k| add_files(k, hasher)),
+            Keyring::Only { keyring, .. } => add_files(keyring, hasher),
+            // What is to be said of these stands in the value.
+            Keyring::Inline(_) | Keyring::BuiltIn(_) => {}
+        }
+    }
+    let mut hasher = Hasher::new();
+    hasher.update(format!("{keyring:?}\n").as_bytes());
+    add_files(keyring, &mut hasher);
+    hasher.finish()
+}
 
 /// The keys that may sign, read and ready.
 pub struct Keys {

@@ -5,6 +5,7 @@
 //! lists/v1/objects/SHA256         Release files and indexes, decoded
 //! lists/v1/tables/SHA256          where things are in a large object (see `table`)
 //! lists/v1/plans/LAYER/           what apt said and made of index files in roots on that layer
+//! lists/v1/plans/none/            which base layer was chosen
 //! lists/v1/seen/KEY.json          the newest Release file of a source and how the server names it
 //! lists/v1/DIGEST/                one state: hard links under apt's names, `lock`, `partial/`, `auxfiles/`
 //! ```
@@ -28,6 +29,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tempfile::NamedTempFile;
 
+/// The directory of the store in which it is kept what was answered, by apt or in its place, one
+/// directory for each stack of layers that the question was about.
+pub(crate) const PLANS: &str = "plans";
 /// Begins the names of what is not complete.
 pub(crate) const NEW: &str = ".new-";
 
@@ -50,7 +54,7 @@ pub struct SuiteState {
     /// The config's source.
     pub source: ArchiveSource,
     /// Its verified Release file.
-    pub release: Release,
+    pub release: Arc<Release>,
     /// Its indexes of binary packages.
     pub indexes: Vec<IndexFile>,
 }
@@ -306,8 +310,7 @@ impl Lists {
 fn remove_left(root: &Path) {
     let Ok(Some(_alone)) = used::unless_used(root) else { return };
     let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> =
-        entries(&root.join("plans")).map(|plans| plans.path()).collect();
+    let mut folders: Vec<PathBuf> = entries(&root.join(PLANS)).map(|plans| plans.path()).collect();
     folders.extend(["", "objects", "seen", "tables"].map(|name| root.join(name)));
     for entry in folders.iter().flat_map(|folder| entries(folder)) {
         if !entry.file_name().as_encoded_bytes().starts_with(NEW.as_bytes()) {

@@ -5,6 +5,7 @@
 //! made of the package set and of everything else that decides what is in the tree.
 
 mod job;
+mod memory;
 mod native;
 
 use crate::archive::access::Archives;
@@ -17,6 +18,7 @@ use crate::operation::Scope;
 use crate::solve::{PackageSet, Request, solve};
 use crate::store::Zone;
 use crate::store::layer::{self, Layer, LayerKey};
+use memory::Memory;
 use std::sync::Arc;
 
 /// Counts up when the same inputs give another tree.
@@ -84,24 +86,34 @@ pub fn provide(zone: &Arc<Zone>, config: &Config, scope: &Scope) -> Result<Layer
     host::check_architecture(&config.architecture)?;
     let archives = Archives::open(config, zone.places(), scope)?;
     let state = archives.state(scope)?;
-    let recipe = scope.stage("resolve", format!("the packages of {}", config.name), || {
-        let packages = archives.packages(&state)?;
-        let request = Request {
-            essential: true,
-            required: config.packages.variant == Variant::Buildd,
-            packages: config.packages.wanted(),
-        };
-        let set = solve(&packages, config.architecture.as_str(), &request, scope)?;
-        Ok(Recipe { set, sources: sources_list(&state), epoch: config.source_date_epoch })
-    })?;
     let flat = match zone.probe_overlay() {
         Ok(()) => false,
         Err(error) if error.kind() == ErrorKind::Isolation => true,
         Err(error) => return Err(error),
     };
-    layer::provide(zone, &recipe.key(flat), config.lock_timeout, scope, |home| {
+    let request = Request {
+        essential: true,
+        required: config.packages.variant == Variant::Buildd,
+        packages: config.packages.wanted(),
+    };
+    let (epoch, limit) = (config.source_date_epoch, config.lock_timeout);
+    let memory = Memory::of(&state, &request, epoch, flat);
+    if let Some(key) = memory.recall()
+        && let Some(layer) = layer::find(zone, &key, limit, scope)?
+    {
+        return Ok(layer);
+    }
+    let recipe = scope.stage("resolve", format!("the packages of {}", config.name), || {
+        let packages = archives.packages(&state)?;
+        let set = solve(&packages, config.architecture.as_str(), &request, scope)?;
+        Ok(Recipe { set, sources: sources_list(&state), epoch })
+    })?;
+    let key = recipe.key(flat);
+    let layer = layer::provide(zone, &key, limit, scope, |home| {
         let accept_weak = config.isolation.accept_weak;
         let site = Site { accept_weak, linux32: config.architecture.is_32_bit_here(), flat };
         native::make(zone, &recipe, &archives, home, site, scope)
-    })
+    })?;
+    memory.remember(&key);
+    Ok(layer)
 }

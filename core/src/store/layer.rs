@@ -152,6 +152,36 @@ pub(crate) fn provide_unread(
     provided.and_then(|layer| emptied.map(|()| layer))
 }
 
+/// The layer of `key`, if the store has it; waits for whoever makes it, as [`provide`].
+///
+/// # Errors
+/// As [`provide`].
+pub(crate) fn find(
+    zone: &Zone,
+    key: &LayerKey,
+    limit: Option<Duration>,
+    scope: &Scope,
+) -> Result<Option<Layer>> {
+    let shared = zone.lock(&lock_name(key), false, limit, scope)?;
+    if !exists(zone, key)? {
+        return Ok(None);
+    }
+    note_use(zone, key.as_str());
+    Ok(Some(Layer { key: key.clone(), _lock: shared }))
+}
+
+fn lock_name(key: &LayerKey) -> String {
+    format!("{LAYER_LOCK}{}", key.as_str())
+}
+
+/// Whether the layer is there, complete; its lock is held.
+fn exists(zone: &Zone, key: &LayerKey) -> Result<bool> {
+    let read = |file| zone.read(Place::layer(format!("{}/{file}", key.as_str())));
+    // A mark of another boot: it never reached the disk for certain.
+    let sound = |mark: Option<Vec<u8>>| mark.is_none_or(|mark| mark == boot_id().as_bytes());
+    Ok(read("layer.json")?.is_some() && sound(read("boot")?))
+}
+
 /// The layer of `key`; if it is missing, `make` makes the tree `root` in the directory that it is
 /// given.
 ///
@@ -165,22 +195,11 @@ pub fn provide(
     scope: &Scope,
     make: impl FnOnce(&Place) -> Result<()>,
 ) -> Result<Layer> {
-    let lock_name = format!("{LAYER_LOCK}{}", key.as_str());
-    let boot = boot_id();
-    let exists = || {
-        let read = |file| zone.read(Place::layer(format!("{}/{file}", key.as_str())));
-        // A mark of another boot: it never reached the disk for certain.
-        let sound = |mark: Option<Vec<u8>>| mark.is_none_or(|mark| mark == boot.as_bytes());
-        Ok::<bool, crate::Error>(read("layer.json")?.is_some() && sound(read("boot")?))
-    };
-    let shared = zone.lock(&lock_name, false, limit, scope)?;
-    if exists()? {
-        note_use(zone, key.as_str());
-        return Ok(Layer { key: key.clone(), _lock: shared });
+    if let Some(layer) = find(zone, key, limit, scope)? {
+        return Ok(layer);
     }
-    drop(shared);
-    let alone = zone.lock(&lock_name, true, limit, scope)?;
-    if !exists()? {
+    let alone = zone.lock(&lock_name(key), true, limit, scope)?;
+    if !exists(zone, key)? {
         let aside = format!("{MAKING}{}", key.as_str());
         // What a killed process left. The lock says that nobody is at it.
         zone.discard(Place::layer(aside.clone()), scope)?;
@@ -190,7 +209,7 @@ pub fn provide(
         let made = make(&home).and_then(|()| {
             let about = serde_json::json!({ "schema": 1, "key": key.as_str() });
             zone.write(Place::layer(format!("{aside}/layer.json")), about.to_string().as_bytes())?;
-            zone.write(Place::layer(format!("{aside}/boot")), boot.as_bytes())?;
+            zone.write(Place::layer(format!("{aside}/boot")), boot_id().as_bytes())?;
             note_use(zone, &aside);
             zone.rename(Place::layer(aside.clone()), Place::layer(key.as_str()))
         });

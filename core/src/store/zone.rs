@@ -16,6 +16,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Where things lie on the host.
@@ -52,6 +53,8 @@ pub struct Zone {
     places: Places,
     mode: Mode,
     name: String,
+    /// Set once an overlay was mounted.
+    overlays: OnceLock<()>,
 }
 
 /// Names that come in several messages, as many as they may be.
@@ -132,7 +135,13 @@ impl Zone {
             .request(&Request::Enter(enter), &[])
             .and_then(|channel| channel.done())
             .map_err(|error| unfit(error.into()))?;
-        Ok(Zone { helper, places: places.clone(), mode: options.mode, name })
+        Ok(Zone {
+            helper,
+            places: places.clone(),
+            mode: options.mode,
+            name,
+            overlays: OnceLock::new(),
+        })
     }
 
     /// The directory of its buildroots.
@@ -302,7 +311,12 @@ impl Zone {
     /// # Errors
     /// [`ErrorKind::Isolation`] with what the kernel refused.
     pub fn probe_overlay(&self) -> Result<()> {
-        Ok(self.call(StoreCall::ProbeOverlay)?.done()?)
+        // Whoever could mount one can mount another.
+        if self.overlays.get().is_none() {
+            self.call(StoreCall::ProbeOverlay)?.done()?;
+            let _ = self.overlays.set(());
+        }
+        Ok(())
     }
 
     /// Takes a lock. Waits for other processes, with an event that says who holds it, until `limit`

@@ -135,7 +135,8 @@ impl Acquire<'_> {
         // The largest first, or it alone decides how long everything takes.
         let mut order: Vec<usize> = (0..wanted.len()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(size(&wanted[*index])));
-        let mut paths = in_parallel(self.parallel, &order, |index| {
+        let parallel = if total == 0 { 1 } else { self.parallel };
+        let mut paths = in_parallel(parallel, &order, |index| {
             let wanted = &wanted[*index];
             self.index(&suites[wanted.suite], &wanted.path, &progress).map(|path| (*index, path))
         })?;

@@ -1,15 +1,18 @@
 //! Release files: fetched, verified, compared with the one that was seen before, and stored.
 
-use super::{Acquire, Refresh};
+use super::{Acquire, Refresh, verified};
+use crate::archive::checksum::Sha256;
 use crate::archive::date;
 use crate::archive::deb822;
 use crate::archive::release::Release;
-use crate::archive::signature::{Keys, unsigned};
+use crate::archive::signature::{Keys, keyring_identity, unsigned};
 use crate::archive::state::{Lists, Seen, SignedFile, suite_url};
 use crate::archive::transport::{Small, Validators, read_small};
 use crate::archive::uri;
 use crate::config::ArchiveSource;
 use crate::error::{Error, ErrorKind, Result};
+use std::cell::OnceCell;
+use std::sync::Arc;
 
 /// Largest Release file that is accepted, in bytes. Debian's have 200 kB.
 const RELEASE: u64 = 16 * 1024 * 1024;
@@ -72,12 +75,11 @@ impl Acquire<'_> {
                 ));
             }
         };
-        let keys = match source.trusted {
-            true => None,
-            false => Some(Keys::load(&source.keyring, self.builtin_keys)?),
-        };
+        let trust = Trust { source, builtin: self.builtin_keys, keys: OnceCell::new() };
         let mut fresh = None;
         if ask {
+            // Before anything is fetched in vain.
+            trust.keys()?;
             let known =
                 seen.as_ref().filter(|seen| !matches!(seen.signed, SignedFile::Unsigned(_)));
             fresh = self.fetch_release(&url, source, known.map(|seen| &seen.validators))?;
@@ -86,7 +88,7 @@ impl Acquire<'_> {
         if fresh.is_none()
             && let Some(seen) = &seen
         {
-            let stored = self.stored(seen, &url, keys.as_ref(), ask);
+            let stored = self.stored(seen, &url, &trust, ask);
             let usable =
                 stored.as_ref().is_ok_and(|(release, ..)| release.check(source, now).is_ok());
             if ask && !usable {
@@ -96,22 +98,23 @@ impl Acquire<'_> {
             kept = Some(stored);
         }
         let taken = match (fresh, seen) {
-            (None, Some(seen)) => {
-                kept.unwrap_or_else(|| self.stored(&seen, &url, keys.as_ref(), ask))?
-            }
+            (None, Some(seen)) => kept.unwrap_or_else(|| self.stored(&seen, &url, &trust, ask))?,
             (Some(fetched), seen) => {
                 *claims = fetched.claims(source);
-                let text = fetched.verify(&url, keys.as_ref())?;
-                let release = Release::parse(&text, &fetched.name(&url))?;
+                let release = fetched.verified(&url, &trust)?;
                 match seen {
                     Some(seen) if seen.date > release.date() => {
                         self.scope.warn(
                             format!("{} is older than the one that was seen before; the newer one is used", fetched.name(&url)),
                             Some("the mirror is behind or its servers are not in step".into()),
                         );
-                        self.stored(&seen, &url, keys.as_ref(), true)?
+                        self.stored(&seen, &url, &trust, true)?
                     }
-                    _ => (release, fetched.store(self.lists)?, Some(fetched.validators)),
+                    _ => {
+                        let signed = fetched.store(self.lists)?;
+                        verified::remember(trust.question(&url, signed), &release);
+                        (release, signed, Some(fetched.validators))
+                    }
                 }
             }
             (None, None) => {
@@ -140,12 +143,18 @@ impl Acquire<'_> {
         &self,
         seen: &Seen,
         url: &str,
-        keys: Option<&Keys>,
+        trust: &Trust<'_>,
         asked: bool,
-    ) -> Result<(Release, SignedFile, Option<Validators>)> {
-        let fetched = Fetched::load(seen, self.lists)?;
-        let text = fetched.verify(url, keys)?;
-        let release = Release::parse(&text, &fetched.name(url))?;
+    ) -> Result<(Arc<Release>, SignedFile, Option<Validators>)> {
+        let question = trust.question(url, seen.signed);
+        let release = match verified::recall(question) {
+            Some(release) => release,
+            None => {
+                let release = Fetched::load(seen, self.lists)?.verified(url, trust)?;
+                verified::remember(question, &release);
+                release
+            }
+        };
         Ok((release, seen.signed, asked.then(|| seen.validators.clone())))
     }
 
@@ -192,11 +201,41 @@ impl Acquire<'_> {
 /// What became of the Release file of a source.
 pub(super) enum Found {
     /// It is verified.
-    Verified(Release, SignedFile),
+    Verified(Arc<Release>, SignedFile),
     /// It is verified and names this Origin instead of the one that is asked for.
     Foreign(String),
     /// There is none that holds, and nothing says that the source is the distribution's.
     Unknown(Error),
+}
+
+/// Whose signature counts for a source.
+struct Trust<'a> {
+    source: &'a ArchiveSource,
+    builtin: fn(&str) -> Option<&'static [u8]>,
+    keys: OnceCell<Option<Keys>>,
+}
+
+impl Trust<'_> {
+    /// The keys; nothing for a source that is trusted without a signature.
+    fn keys(&self) -> Result<Option<&Keys>> {
+        if let Some(keys) = self.keys.get() {
+            return Ok(keys.as_ref());
+        }
+        let keys = match self.source.trusted {
+            true => None,
+            false => Some(Keys::load(&self.source.keyring, self.builtin)?),
+        };
+        Ok(self.keys.get_or_init(|| keys).as_ref())
+    }
+
+    /// Names a file of the store that comes from `url`, with the keys as they are now.
+    fn question(&self, url: &str, signed: SignedFile) -> Sha256 {
+        let keys = match self.source.trusted {
+            true => None,
+            false => Some(keyring_identity(&self.source.keyring)),
+        };
+        Sha256::of(format!("{url}\n{signed:?}\n{keys:?}").as_bytes())
+    }
 }
 
 /// A Release file as it was fetched.
@@ -235,6 +274,12 @@ impl Fetched {
     fn name(&self, url: &str) -> String {
         let name = if matches!(self.proof, Proof::Inline) { "InRelease" } else { "Release" };
         format!("{}{name}", uri::redacted(url))
+    }
+
+    /// What it says, after its signature was verified.
+    fn verified(&self, url: &str, trust: &Trust<'_>) -> Result<Arc<Release>> {
+        let text = self.verify(url, trust.keys()?)?;
+        Release::parse(&text, &self.name(url)).map(Arc::new)
     }
 
     /// The text that is covered by a signature; without keys (a trusted source) all of it.

@@ -11,6 +11,7 @@ use crate::archive::state::{SignedFile, suite_url};
 use crate::archive::uri;
 use crate::config::ArchiveSource;
 use crate::error::{Error, ErrorKind, Result};
+use std::sync::Arc;
 
 impl Acquire<'_> {
     /// The sources that count, in their order.
@@ -22,7 +23,7 @@ impl Acquire<'_> {
         &self,
         sources: &'s [ArchiveSource],
         found: Vec<Found>,
-    ) -> Result<Vec<(&'s ArchiveSource, Release, SignedFile)>> {
+    ) -> Result<Vec<(&'s ArchiveSource, Arc<Release>, SignedFile)>> {
         let mut count = Vec::new();
         let mut others = Vec::new();
         for (source, found) in sources.iter().zip(found) {

@@ -256,6 +256,31 @@ fn release_with_a_signature_apart_will_do() {
 }
 
 #[test]
+fn what_was_verified_once_counts_with_the_same_keys_only() {
+    let archive = Archive::new();
+    archive.publish(date::now());
+    let keys = archive.cache.path().join("keys.asc");
+    let source = ArchiveSource {
+        keyring: Keyring::Files { files: vec![keys.clone()], fingerprints: Vec::new() },
+        ..archive.source()
+    };
+    std::fs::write(&keys, archive.signer.certificate()).unwrap();
+    let first = archive.refresh(source.clone(), Refresh::Always).unwrap().0;
+    let again = archive.refresh(source.clone(), Refresh::Never).unwrap().0;
+    assert_eq!(first.digest, again.digest);
+    // the very value that was made before
+    assert!(std::sync::Arc::ptr_eq(&first.suites[0].release, &again.suites[0].release));
+    std::fs::write(&keys, Signer::new().certificate()).unwrap();
+    let error = archive.refresh(source.clone(), Refresh::Never).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Signature, "{error}");
+    let other = ArchiveSource { keyring: Keyring::Inline(Signer::new().certificate()), ..source };
+    let error = archive.refresh(other.clone(), Refresh::Never).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Signature, "{error}");
+    let trusted = ArchiveSource { trusted: true, ..other };
+    archive.refresh(trusted, Refresh::Never).unwrap();
+}
+
+#[test]
 fn every_broken_link_of_the_chain_is_an_error() {
     let archive = Archive::new();
     let packed = archive.publish(date::now());
