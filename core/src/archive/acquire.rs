@@ -61,8 +61,12 @@ impl Acquire<'_> {
         refresh: Refresh,
     ) -> Result<ArchiveState> {
         let found = in_parallel(self.parallel, sources, |source| {
-            let error = |error: Error| sources::explain(error.or_hint(DAMAGED), source);
-            self.release(source, refresh).map_err(error)
+            self.release(source, refresh).map_err(|error| match error.kind() {
+                ErrorKind::Archive | ErrorKind::Signature => {
+                    sources::explain(error.or_hint(DAMAGED), source)
+                }
+                _ => error,
+            })
         })?;
         let mut files = Vec::new();
         let mut suites = Vec::new();

@@ -192,10 +192,10 @@ pub(super) fn explain(error: Error, last: &[String]) -> Error {
         return error;
     }
     // Programs of the root say it in words only (LC_ALL is C.UTF-8 there).
-    let full = |line: &String| {
+    let full = |line: String| {
         line.contains("No space left on device") || line.contains("Disk quota exceeded")
     };
-    if last.iter().any(full) {
+    if last.iter().cloned().chain(error.chain()).any(full) {
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
         return Error::io(error.to_string(), full);
     }

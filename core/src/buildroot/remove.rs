@@ -10,7 +10,8 @@ use crate::store::{Held, LAYER_LOCK, used};
 use debmock_helper::protocol::Place;
 use debmock_helper::store::{LOCKS, MAKING, TRASH};
 use std::fs;
-use std::path::Path;
+use std::io::ErrorKind::{NotADirectory, NotFound};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// What `scrub` removes.
@@ -90,7 +91,7 @@ impl Buildroot {
         let folders = parts.iter().filter(|(part, _)| wanted(*part)).flat_map(|(_, names)| *names);
         for folder in folders {
             // The directory of the format itself is held open by helpers: it stays.
-            for version in formats(&cache.join(folder))? {
+            for version in entries(&cache.join(folder))? {
                 scrub_files(&version, scope)?;
             }
         }
@@ -154,68 +155,74 @@ pub(super) fn is_tree(name: &str) -> bool {
     name != LOCKS && name != TRASH && !name.starts_with('.')
 }
 
-/// The directories of the formats below a directory of the caller's.
-fn formats(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
-    let doing = || format!("cannot read {}", folder.display());
-    match fs::read_dir(folder) {
-        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path()).doing(doing)).collect(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(crate::Error::io(doing(), error)),
-    }
-}
+/// Directories of a format that hold others' units; packages lie in those of two digits.
+const SHELVES: &[&str] = &["partial", "sets", "objects", "seen", "tables", "plans"];
 
 /// Removes what is in the directory of a format, but not what others use.
 fn scrub_files(format: &Path, scope: &Scope) -> Result<()> {
     // Held to the end: whoever comes meanwhile waits, and finds the directories that it needs.
     let alone = used::unless_used(format);
-    let spared = match alone {
-        Ok(None) => {
-            let now = SystemTime::now();
-            empty(format, &|path| used::is_used(path) || is_recent(measure(path).0, now))?
+    if let Ok(None) = alone {
+        if scrub_beside_others(format, SystemTime::now())? {
+            scope.warn(
+                format!("what others may be about to use below {} stays", format.display()),
+                Some("run it again when nothing else is at work".into()),
+            );
         }
-        // Where nobody knows, nobody is taken for there.
-        _ => empty(format, &|_| false)?,
-    };
-    if spared {
-        scope.warn(
-            format!("what others may be about to use below {} stays", format.display()),
-            Some("run it again when nothing else is at work".into()),
-        );
+        return Ok(());
     }
-    Ok(())
+    // Where nobody knows, nobody is taken for there.
+    entries(format)?.iter().try_for_each(|path| remove(path))
 }
 
-/// Removes what is in a directory of the caller's, but what is to be spared with all below it, and
-/// directories in which something stays; whether there is any.
-fn empty(folder: &Path, spare: &impl Fn(&Path) -> bool) -> Result<bool> {
-    let doing = || format!("cannot empty {}", folder.display());
-    let gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if gone(&error) => return Ok(false),
-        Err(error) => return Err(Error::io(doing(), error)),
-    };
-    let mut spared = false;
-    for entry in entries {
-        let entry = entry.doing(doing)?;
-        let path = entry.path();
-        let directory = entry.file_type().doing(doing)?.is_dir();
-        // What is in use as a whole is locked; the age of a directory is that of what it holds.
-        if (!directory || used::is_used(&path)) && spare(&path) || directory && empty(&path, spare)?
-        {
-            spared = true;
-            continue;
+/// Removes what nobody uses and nobody has used shortly before `now`: files, and directories as a
+/// whole, of which others may have seen that they are there. Shelves stay: somebody may be about to
+/// put something there. Whether anything was spared.
+fn scrub_beside_others(format: &Path, now: SystemTime) -> Result<bool> {
+    let mut units = Vec::new();
+    for path in entries(format)? {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        let is_shelf = SHELVES.iter().any(|shelf| shelf.as_bytes() == name) || name.len() == 2;
+        match (is_shelf, name == b"plans") {
+            (false, _) => units.push(path),
+            (true, false) => units.extend(entries(&path)?),
+            (true, true) => {
+                for stack in entries(&path)? {
+                    units.extend(entries(&stack)?);
+                }
+            }
         }
-        let removed = match directory {
-            true => fs::remove_dir(&path),
-            false => fs::remove_file(&path),
-        };
-        match removed {
-            Err(error) if !gone(&error) => return Err(Error::io(doing(), error)),
-            _ => {}
+    }
+    let mut spared = false;
+    for unit in units {
+        match used::is_used(&unit) || is_recent(measure(&unit).0, now) {
+            true => spared = true,
+            false => remove(&unit)?,
         }
     }
     Ok(spared)
+}
+
+/// What is in a directory of the caller's; nothing if it is gone, or is none.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let doing = || format!("cannot read {}", folder.display());
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path()).doing(doing)).collect(),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(Vec::new()),
+        Err(error) => Err(Error::io(doing(), error)),
+    }
+}
+
+/// Removes a file or a directory, unless somebody was faster.
+fn remove(path: &Path) -> Result<()> {
+    let is_folder = fs::symlink_metadata(path).is_ok_and(|data| data.is_dir());
+    let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != NotFound => {
+            Err(Error::io(format!("cannot remove {}", path.display()), error))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -247,10 +254,15 @@ mod tests {
         assert!(path.is_file() && set.path().join("x.deb").is_file());
         assert_eq!(names(&folder.join("partial")).len(), 1);
         // Sets stay whatever their age, other files only while they may be about to be used.
-        let old = |path: &Path| used::is_used(path);
-        assert!(empty(&folder, &|path| used::is_used(path)).unwrap());
-        assert!(!path.exists() && set.path().join("x.deb").is_file() && old(set.path()));
-        drop((set, partial, debs));
+        let later = SystemTime::now() + Duration::from_secs(3600);
+        assert!(scrub_beside_others(&folder, later).unwrap());
+        assert!(!path.exists() && set.path().join("x.deb").is_file());
+        // What is to hold the next package stays.
+        partial.discard();
+        assert!(scrub_beside_others(&folder, later).unwrap());
+        debs.partial(hash, 100).unwrap().discard();
+        debs.insert(&file).unwrap();
+        drop((set, debs));
         scrub_files(&folder, &Scope::quiet()).unwrap();
         assert!(names(&folder).is_empty());
     }
