@@ -99,8 +99,8 @@ pub struct Installation<'a> {
     files: HashMap<Identity, File>,
     /// What other layers have.
     known: HashMap<Identity, Known<'a>>,
-    /// What was unpacked, and when at the latest.
-    recorded: Vec<(Identity, Record, (i64, u32))>,
+    /// What was unpacked.
+    recorded: Vec<(Identity, Record)>,
     /// Control files of packages whose `preinst` runs ahead.
     ahead: HashMap<Identity, Control>,
     /// The database, if nothing has run since it was read.
@@ -277,8 +277,10 @@ impl<'a> Installation<'a> {
             count += 1;
             progress(Progress { done: before + count, ..one });
         };
-        let unpacker = Unpacker::with_tree(Tree::new(self.root).with_journal(&journal), cancel);
-        let (threads, records) = (self.plan.threads, Mutex::new(Vec::new()));
+        let Plan { threads, records: is_recorded, .. } = *self.plan;
+        let tree = Tree::new(self.root).with_journal(&journal);
+        let unpacker = Unpacker::with_tree(tree, cancel).with_hashes(is_recorded);
+        let records = Mutex::new(Vec::new());
         let filling = Filling::default();
         let each = |one: Unpacked, record: Option<Record>| {
             let record = record.map(|record| (one.control.identity.clone(), record));
@@ -286,10 +288,9 @@ impl<'a> Installation<'a> {
             records.lock().unwrap_or_else(PoisonError::into_inner).extend(record);
             Ok(())
         };
-        let is_recorded = self.plan.records;
         let take = |one, record, _| each(one, is_recorded.then_some(record));
-        let new = |one: Unpacked, built| {
-            let record = is_recorded.then(|| Record::of(&one, built));
+        let new = |mut one: Unpacked, built| {
+            let record = is_recorded.then(|| Record::of(&mut one, built));
             each(one, record)
         };
         let known = (known, Way::Copy);
@@ -304,12 +305,7 @@ impl<'a> Installation<'a> {
         if !changed.is_empty() {
             return Err(Objection::Failed(Error::Changed(changed)));
         }
-        // What a script does from now on comes later.
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        let now = (now.tv_sec, now.tv_nsec as u32);
-        let records = records.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let records = records.into_iter().map(|(identity, record)| (identity, record, now));
-        self.recorded.extend(records);
+        self.recorded.extend(records.into_inner().unwrap_or_else(PoisonError::into_inner));
         present.spare(&unpacked)?;
         agree(&unpacked)?;
         keep_all(&unpacker)?;
@@ -372,7 +368,7 @@ impl<'a> Installation<'a> {
     }
 
     /// Lets dpkg configure everything, when there are no more waves. Gives the records of packages
-    /// of which no script has touched a file.
+    /// whose files look as they were unpacked: others are of no use.
     ///
     /// # Errors
     /// As [`Installation::configure`].
@@ -380,8 +376,8 @@ impl<'a> Installation<'a> {
         self.dpkg(&["--configure", "--pending"], &[], runner)?;
         let (tree, taken) = (Tree::new(self.root), Taken::default());
         let mut search = Search::new(&tree);
-        for (identity, mut record, time) in std::mem::take(&mut self.recorded) {
-            if search.is_untouched(&mut record, time) {
+        for (identity, mut record) in std::mem::take(&mut self.recorded) {
+            if search.has_all(&mut record) {
                 taken.record(&identity, &record)?;
             }
         }

@@ -153,14 +153,14 @@ pub(crate) fn take_all(
     let report = Mutex::new((0, progress));
     let take = |known: &Known<'_>| -> Result<(), Error> {
         let identity = &known.identity;
-        let unpacked = known.records.bytes(known.number).and_then(|bytes| {
-            let record = Records::decode(&bytes)?;
-            Ok((bytes, record))
-        });
+        let unpacked = known
+            .records
+            .bytes(known.number)
+            .and_then(|bytes| Ok((Records::decode(&bytes)?, bytes)));
         let taken = match unpacked {
-            Ok((bytes, record)) => {
-                unpacker.take(&record, known.tree, way).map(|unpacked| (unpacked, record, bytes))
-            }
+            Ok((mut record, bytes)) => unpacker
+                .take(&mut record, known.tree, way)
+                .map(|unpacked| (unpacked, record, bytes)),
             Err(error) => {
                 let problem = Problem::Changed(format!("its record cannot be read ({error})"));
                 Err(Error::new(&identity.name, problem))
