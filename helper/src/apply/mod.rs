@@ -3,7 +3,7 @@
 //! What this room promises:
 //! - the result is what apt and dpkg make of the same packages, but for times and logs;
 //! - a package that a layer has as it was unpacked is copied from there, by the same code and in the
-//!   same order as one that comes as a `.deb`;
+//!   same wave as one that comes as a `.deb`;
 //! - whatever is not plainly the same is declined ([`Outcome::Declined`]), and what was made for it
 //!   is taken back: files are only ever made where nothing is;
 //! - what a hostile package can do is what it can do in a bootstrap: its limits and its paths are
@@ -47,7 +47,7 @@ use crate::dpkgdb::{
 };
 use crate::unpack::{
     self, Arrival, Control, Known, Progress, Record, Records, Search, Tree, Unpacked, Unpacker,
-    Way, inspect, take_all, unpack_all,
+    Way, inspect, looks_whole, take_all, unpack_all,
 };
 
 /// What apt locks while it works.
@@ -458,12 +458,14 @@ fn read_controls(
     objection.map_or(Ok((files, controls)), Err)
 }
 
-/// What known packages say about themselves.
+/// What known packages say about themselves, if their files look as they were unpacked.
 fn recorded_controls(known: &[Known<'_>]) -> Result<Of<Control>, Objection> {
     let (mut controls, mut changed) = (HashMap::new(), Vec::new());
     for one in known {
         let record = one.records.bytes(one.number).and_then(|bytes| Records::decode(&bytes));
-        let control = record.ok().and_then(|record| record.control().ok());
+        // All at once, and before any script has run.
+        let record = record.ok().filter(|record| looks_whole(record, one.tree));
+        let control = record.and_then(|record| record.control().ok());
         match control.filter(|control| control.identity == one.identity) {
             Some(control) => {
                 controls.insert(one.identity.clone(), control);

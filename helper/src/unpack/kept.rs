@@ -45,6 +45,21 @@ impl<'t, 'a> Search<'t, 'a> {
     }
 }
 
+/// Whether the files of a package are where they can be copied from, as far as that can be told
+/// without reading them.
+pub(crate) fn looks_whole(record: &Record, from: &Tree<'_>) -> bool {
+    let mut placer = Placer::new(from);
+    record.entries.iter().filter(|entry| entry.kind == Kind::File).all(|entry| {
+        let Ok(path) = clean(&entry.name, Absolute::Refuse) else { return false };
+        let (parent, name) = split(&path);
+        let folder = record.leads.get(parent).map_or(parent, Vec::as_slice);
+        let mut is_here =
+            |name: &[u8]| placer.stat(folder, name).is_ok_and(|stat| is_of(&stat, entry));
+        // Conffiles of a package that is not configured.
+        is_here(name) || is_here(&[name, b".dpkg-new"].concat())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{NEVER, Site, Tar, identity, package};
