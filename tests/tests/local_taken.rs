@@ -45,6 +45,15 @@ fn acting() -> BuiltDeb {
     Deb::new("acting", "1", "all").script("preinst", look).file("/opt/acting", 0o644, "").build()
 }
 
+/// One that comes when another one is configured, and then in the way of what the root has.
+fn later() -> BuiltDeb {
+    Deb::new("later", "1", "all")
+        .field("Pre-Depends", "left")
+        .field("Replaces", "root-has")
+        .file("/usr/share/tiny-taken", 0o644, "of later\n")
+        .build()
+}
+
 /// One with a file that has two names.
 fn linked() -> BuiltDeb {
     Deb::new("linked", "1", "all")
@@ -128,6 +137,7 @@ fn archive() -> Result<ArchiveBuilder, Skip> {
         .deb(common())
         .deb(root.build())
         .deb(again.build())
+        .deb(later())
         .deb(acting())
         .deb(linked())
         .deb(Deb::new("settled", "1", "all").conffile("/etc/settled.conf", "yes\n").build())
@@ -137,6 +147,7 @@ fn archive() -> Result<ArchiveBuilder, Skip> {
         .deb(haunting())
         .deb(turning())
         .source(source("acts", "acting, left"))
+        .source(source("late", "later, left"))
         .source(source("links", "linked, left"))
         .source(source("settles", "settled, left"))
         .source(source("acts-too", "acting, linked, left, right"))
@@ -392,13 +403,30 @@ fn what_stands_in_the_way_is_left_to_dpkg() {
     let rig = or_skip!(rig_of(User::current()));
     dependencies(&rig, "a", "one");
     for ext in ["b", "c"] {
+        // apt wants what was to be taken
+        fs::remove_dir_all(rig.area.cache().join("debs/v1")).unwrap();
         let went = dependencies(&rig, ext, "taken");
         assert!(went.text.contains("Left to apt and dpkg"), "{}", went.text);
+        let fetched = went.text.matches("\nfetch: done").count();
+        assert_eq!(fetched, 2, "{}", went.text);
         let seen = inside(&rig, ext, "cat /usr/share/tiny-taken /opt/left");
         assert_eq!(seen, "of again\nleft");
         said(rig.program(&["--uniqueext", ext, "clean"])).assert_success();
         said(rig.program(&["scrub", "layers"])).assert_success();
     }
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn what_was_taken_before_something_stood_in_the_way_is_never_fetched() {
+    let rig = or_skip!(rig_of(User::current()));
+    dependencies(&rig, "a", "one");
+    lose_packages(&rig, &["later_1", "fakeroot_1", "late_"]);
+    let went = dependencies(&rig, "b", "late");
+    assert!(went.text.contains("Taking 2 of 3 packages"), "{}", went.text);
+    assert!(went.text.contains("Left to apt and dpkg"), "{}", went.text);
+    let seen = inside(&rig, "b", "cat /usr/share/tiny-taken /var/lib/configured");
+    assert!(seen.starts_with("of later\n") && seen.contains("left\n"), "{seen}");
     rig.assert_nothing_lost();
 }
 
