@@ -1,6 +1,8 @@
 //! Dependencies that were unpacked once are taken from the layers that have them, on the tiny
 //! distribution.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -43,6 +45,15 @@ fn acting() -> BuiltDeb {
     Deb::new("acting", "1", "all").script("preinst", look).file("/opt/acting", 0o644, "").build()
 }
 
+/// One that comes when another one is configured, and then in the way of what the root has.
+fn later() -> BuiltDeb {
+    Deb::new("later", "1", "all")
+        .field("Pre-Depends", "left")
+        .field("Replaces", "root-has")
+        .file("/usr/share/tiny-taken", 0o644, "of later\n")
+        .build()
+}
+
 /// One with a file that has two names.
 fn linked() -> BuiltDeb {
     Deb::new("linked", "1", "all")
@@ -68,6 +79,34 @@ fn sly() -> BuiltDeb {
     let change = "#!/bin/sh\nset -e\ncd /opt\ntouch -r sly time\necho SLY > sly\n\
                   touch -r time sly\nrm time\n";
     Deb::new("sly", "1", "all").script("postinst", change).file("/opt/sly", 0o644, "sly\n").build()
+}
+
+/// One whose script changes a conffile of another package, and what tells of it.
+fn robbing() -> BuiltDeb {
+    let change = "#!/bin/sh\nset -e\ncd /etc\ntouch -r settled.conf time\n\
+                  echo no! > settled.conf\ntouch -r time settled.conf\nrm time\n";
+    Deb::new("robbing", "1", "all").field("Depends", "settled").script("postinst", change).build()
+}
+
+/// One whose script leaves a process that changes a file of another package when everything is done
+/// but for the end of the session: a cache that goes before other things do is gone, and what goes
+/// next takes its time.
+fn haunting() -> BuiltDeb {
+    let change = "#!/bin/sh\nset -e\ntouch -r /opt/other /var/lib/time\n\
+                  cd /var/cache/apt\necho > pkgcache.bin\nmkdir srcpkgcache.bin\n\
+                  i=0\nwhile [ $i -lt 3000 ]; do echo > srcpkgcache.bin/$i; i=$((i+1)); done\n\
+                  (while [ -e pkgcache.bin ]; do :; done; printf OTHER > /opt/other\n\
+                  touch -r /var/lib/time /opt/other) < /dev/null > /dev/null 2>&1 &\n";
+    Deb::new("haunting", "1", "all").field("Depends", "other").script("postinst", change).build()
+}
+
+/// One whose script puts a link where it has a directory.
+fn turning() -> BuiltDeb {
+    let turn = "#!/bin/sh\nset -e\ncd /opt\nmv turning turned\nln -s turned turning\n";
+    Deb::new("turning", "1", "all")
+        .script("postinst", turn)
+        .file("/opt/turning/inside", 0o644, "inside\n")
+        .build()
 }
 
 fn plain(name: &str) -> BuiltDeb {
@@ -98,16 +137,25 @@ fn archive() -> Result<ArchiveBuilder, Skip> {
         .deb(common())
         .deb(root.build())
         .deb(again.build())
+        .deb(later())
         .deb(acting())
         .deb(linked())
         .deb(Deb::new("settled", "1", "all").conffile("/etc/settled.conf", "yes\n").build())
         .deb(changing())
         .deb(sly())
+        .deb(robbing())
+        .deb(haunting())
+        .deb(turning())
         .source(source("acts", "acting, left"))
+        .source(source("late", "later, left"))
         .source(source("links", "linked, left"))
         .source(source("settles", "settled, left"))
         .source(source("acts-too", "acting, linked, left, right"))
         .source(source("changes", "changing, sly, left"))
+        .source(source("robs", "robbing, settled, left"))
+        .source(source("haunts", "haunting, other, left"))
+        .source(source("turns", "turning, left"))
+        .source(source("turns-too", "turning, right"))
         .source(source("changes-too", "changing, sly, right"))
         .source(source("one", "common, left"))
         .source(source("two", "common, right"))
@@ -223,7 +271,8 @@ fn files_that_were_taken_are_copies_and_can_be_taken_again() {
     or_skip!(machine::need_root());
     let rig = or_skip!(rig_of(User::current()));
     dependencies(&rig, "a", "one");
-    dependencies(&rig, "b", "two");
+    let went = dependencies(&rig, "b", "two");
+    assert!(went.text.contains("Taking 2 of 3 packages"), "{}", went.text);
     let all = layers(&rig, "packages-");
     for file in ["root/usr/share/common/plain", "root/usr/share/common/setuid"] {
         let of = |layer: &Path| fs::metadata(layer.join(file)).unwrap();
@@ -267,14 +316,54 @@ fn what_scripts_have_touched_is_never_taken() {
     dependencies(&rig, "a", "changes");
     let before = manifest(&rig, "a");
     let went = dependencies(&rig, "b", "changes-too");
-    // fakeroot alone
+    // fakeroot, and what is found out when it is read
+    assert!(went.text.contains("Taking 2 of 4 packages"), "{}", went.text);
+    assert!(went.text.contains("what the store has of sly is not"), "{}", went.text);
     assert!(went.text.contains("Taking 1 of 4 packages"), "{}", went.text);
-    assert!(!went.text.contains("not as it was unpacked"), "{}", went.text);
     let seen = inside(&rig, "b", "cd /opt; cat changing/* sly; stat -c %a changing/one");
     assert_eq!(seen, "one\ntwo\nmore\nSLY\n600\n");
     said(rig.program(&["--uniqueext", "a", "clean"])).assert_success();
     dependencies(&rig, "a", "changes");
     assert_eq!(differences(&before, &manifest(&rig, "a")), Vec::<String>::new());
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn what_a_package_does_to_another_one_stays_in_its_layer() {
+    or_skip!(machine::need_root());
+    let cases = [
+        ("robs", "settles", "settled", "etc/settled.conf", "no!\n"),
+        ("haunts", "same", "other", "opt/other", "OTHER"),
+    ];
+    for (first, second, package, file, changed) in cases {
+        let rig = or_skip!(rig_of(User::current()));
+        dependencies(&rig, "a", first);
+        let layer = layers(&rig, "packages-").remove(0);
+        assert_eq!(fs::read_to_string(layer.join("root").join(file)).unwrap(), changed);
+        let went = dependencies(&rig, "b", second);
+        let told = format!("what the store has of {package} is not as it was");
+        assert!(went.text.contains(&told), "{}", went.text);
+        let apart = or_skip!(rig_of(User::current()));
+        dependencies(&apart, "b", second);
+        let (cold, warm) = (manifest(&apart, "b"), manifest(&rig, "b"));
+        assert!(cold.get(file).is_some());
+        assert_eq!(differences(&cold, &warm), Vec::<String>::new());
+        rig.assert_nothing_lost();
+    }
+}
+
+#[test]
+fn what_a_link_leads_to_since_a_script_ran_is_found() {
+    let rig = or_skip!(rig_of(User::current()));
+    dependencies(&rig, "a", "turns");
+    let went = dependencies(&rig, "b", "turns-too");
+    assert!(went.text.contains("Taking 2 of 3 packages"), "{}", went.text);
+    assert!(!went.text.contains("not as it was unpacked"), "{}", went.text);
+    let apart = or_skip!(rig_of(User::current()));
+    dependencies(&apart, "b", "turns-too");
+    let (cold, warm) = (manifest(&apart, "b"), manifest(&rig, "b"));
+    assert!(cold.get("opt/turned/inside").is_some());
+    assert_eq!(differences(&cold, &warm), Vec::<String>::new());
     rig.assert_nothing_lost();
 }
 
@@ -314,13 +403,30 @@ fn what_stands_in_the_way_is_left_to_dpkg() {
     let rig = or_skip!(rig_of(User::current()));
     dependencies(&rig, "a", "one");
     for ext in ["b", "c"] {
+        // apt wants what was to be taken
+        fs::remove_dir_all(rig.area.cache().join("debs/v1")).unwrap();
         let went = dependencies(&rig, ext, "taken");
         assert!(went.text.contains("Left to apt and dpkg"), "{}", went.text);
+        let fetched = went.text.matches("\nfetch: done").count();
+        assert_eq!(fetched, 2, "{}", went.text);
         let seen = inside(&rig, ext, "cat /usr/share/tiny-taken /opt/left");
         assert_eq!(seen, "of again\nleft");
         said(rig.program(&["--uniqueext", ext, "clean"])).assert_success();
         said(rig.program(&["scrub", "layers"])).assert_success();
     }
+    rig.assert_nothing_lost();
+}
+
+#[test]
+fn what_was_taken_before_something_stood_in_the_way_is_never_fetched() {
+    let rig = or_skip!(rig_of(User::current()));
+    dependencies(&rig, "a", "one");
+    lose_packages(&rig, &["later_1", "fakeroot_1", "late_"]);
+    let went = dependencies(&rig, "b", "late");
+    assert!(went.text.contains("Taking 2 of 3 packages"), "{}", went.text);
+    assert!(went.text.contains("Left to apt and dpkg"), "{}", went.text);
+    let seen = inside(&rig, "b", "cat /usr/share/tiny-taken /var/lib/configured");
+    assert!(seen.starts_with("of later\n") && seen.contains("left\n"), "{seen}");
     rig.assert_nothing_lost();
 }
 
@@ -350,9 +456,18 @@ fn a_layer_with_records_goes_into_an_image_and_comes_out() {
     let before = manifest(&rig, "a");
     let image = rig.area.work().join("a.oci.tar").to_string_lossy().into_owned();
     said(rig.program(&["--uniqueext", "a", "export", &image])).assert_success();
+    said(rig.program(&["--uniqueext", "a", "clean"])).assert_success();
     said(rig.program(&["scrub", "all"])).assert_success();
+    assert_eq!(layers(&rig, "packages-").len(), 0);
     said(rig.program(&["import", "--layers", &image])).assert_success();
-    assert_eq!(layers(&rig, "packages-").len(), 1);
+    let imported = layers(&rig, "packages-");
+    assert_eq!(imported.len(), 1);
+    let parts = fs::read_dir(&imported[0]).unwrap().map(|part| part.unwrap().file_name());
+    let parts: BTreeSet<_> = parts.collect();
+    assert!(
+        parts.contains(OsStr::new("root")) && !parts.contains(OsStr::new("records")),
+        "{parts:?}"
+    );
     let again = dependencies(&rig, "a", "one");
     assert!(!again.text.contains("\napply: "), "{}", again.text);
     assert_eq!(differences(&before, &manifest(&rig, "a")), Vec::<String>::new());

@@ -34,7 +34,7 @@ impl Apt<'_> {
     /// the plan of what is not known after all; what was made is of no use then.
     ///
     /// # Errors
-    /// Those of [`Apt::apply`], and of [`Apt::fetch`] if apt has to do it.
+    /// Those of [`Apt::apply`], and of [`Taking::fetch`] if apt has to do it.
     pub(crate) fn apply_taking(
         &self,
         plan: &Plan,
@@ -45,6 +45,7 @@ impl Apt<'_> {
         // Packages that were asked for, if others of the plan are in the root by now: apt would take
         // what was asked for as done then.
         let mut begun = None;
+        let mut wanted = plan.install.clone();
         if let Some(order) = &plan.order {
             self.log.line(scope, "Unpacking without apt and dpkg, configuring with dpkg")?;
             match self.apply_natively((plan, order), taking, &progress, scope)? {
@@ -54,14 +55,17 @@ impl Apt<'_> {
                     self.log.line(scope, format!("Left to apt and dpkg: {why}"))?;
                 }
             }
-            if taking.is_some() {
-                self.fetch(plan, scope)?;
+            if let Some(taking) = taking {
+                // What waves have brought by now is done.
+                let installed = Installed::read(self.session)?;
+                wanted.retain(|one| !installed.has(&one.name, &one.version, &one.architecture));
+                (taking.fetch)(&wanted)?;
             }
             let names = plan.install.iter().map(|one| one.name.as_str()).collect();
             begun = Installed::knows_any(self.session, &names)?.then_some(&order.manual);
         }
         let mut progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let set = self.link(&plan.install)?;
+        let set = self.link(&wanted)?;
         let arguments = match &plan.task {
             Task::Dependencies(_) => self.exactly(plan),
             _ if begun.is_some() => self.exactly(plan),

@@ -11,6 +11,7 @@ use super::order::Order;
 use super::plan::{Plan, Planned, Removal};
 use super::{Apt, setup};
 use crate::archive::checksum::{Hasher, Sha256};
+use crate::archive::state::NEW;
 use crate::buildroot::Session;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
@@ -94,7 +95,7 @@ impl Memory {
         let write = || -> Option<()> {
             let folder = self.0.parent()?;
             std::fs::create_dir_all(folder).ok()?;
-            let mut file = tempfile::NamedTempFile::new_in(folder).ok()?;
+            let mut file = tempfile::NamedTempFile::with_prefix_in(NEW, folder).ok()?;
             serde_json::to_writer(&mut file, &answer).ok()?;
             file.persist(&self.0).ok().map(drop)
         };

@@ -35,6 +35,8 @@ pub(crate) struct Taking<'a> {
     pub known: &'a Known,
     /// For records of what lies in the root then; empty if apt did it.
     pub records: &'a File,
+    /// Gets the files of packages that are known, if apt wants them after all.
+    pub fetch: &'a dyn Fn(&[Planned]) -> Result<()>,
 }
 
 /// How it ended.
@@ -86,7 +88,13 @@ impl Apt<'_> {
             ErrorKind::Buildroot => error.with_kind(ErrorKind::Package),
             _ => error,
         })?;
-        read.map(|()| end)
+        match end {
+            // It was given nothing that could have changed.
+            End::Changed(places) if taking.is_none() => {
+                Err(unexpected(&Reply::Changed(places)).into())
+            }
+            end => read.map(|()| end),
+        }
     }
 
     fn message(&self, plan: &Plan, order: &Order) -> ApplyPlan {

@@ -2,6 +2,7 @@
 
 use super::RebuildOptions;
 use crate::archive::checksum::Sha256;
+use crate::archive::state::NEW;
 use crate::archive::uri;
 use crate::archive::writer::{self, Indexed};
 use crate::config::{self, ArchiveSource, ByHash, Config, Keyring};
@@ -131,7 +132,7 @@ fn make<'a>(
     let doing = || format!("cannot make {}", folder.display());
     let parent = folder.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).doing(doing)?;
-    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).doing(doing)?;
+    let new = tempfile::Builder::new().prefix(NEW).tempdir_in(parent).doing(doing)?;
     fs::write(new.path().join("Packages"), index).doing(doing)?;
     fs::write(new.path().join("Release"), release).doing(doing)?;
     for path in packages {

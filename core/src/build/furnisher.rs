@@ -7,6 +7,9 @@ use crate::buildroot::Session;
 use crate::error::Result;
 use crate::operation::Scope;
 use crate::state::{LogFile, Stages};
+use crate::store::Zone;
+use crate::store::known::Known;
+use std::fs::File;
 use std::sync::Arc;
 
 /// Opens a root anew with packages in it.
@@ -50,17 +53,20 @@ impl<'a> Delivery<'a> {
         self.apply(session, |apt| apt.apply(self.plan, self.scope))
     }
 
-    /// As [`Delivery::bring`]; what is known need not be fetched. The places in the plan of what is
-    /// not known after all: what was made is of no use then.
+    /// As [`Delivery::bring`]; what is known in `zone` need not be fetched, and what others may take
+    /// is written to a file. The places in the plan of what is not known after all: what was made is
+    /// of no use then.
     ///
     /// # Errors
     /// Those of [`Delivery::bring`].
     pub(crate) fn bring_taking(
         &self,
         session: &Session,
-        taking: &Taking<'_>,
+        (zone, known, records): (&Zone, &Known, &File),
     ) -> Result<Option<Vec<u32>>> {
-        let (all, known) = (&self.plan.install, taking.known.places());
+        let fetch = |packages: &[Planned]| self.fetch(packages);
+        let taking = Taking { zone, known, records, fetch: &fetch };
+        let (all, known) = (&self.plan.install, known.places());
         let new = (0..).zip(all).filter(|(place, _)| !known.contains(place));
         let new: Vec<Planned> = new.map(|(_, package)| package.clone()).collect();
         if !known.is_empty() {
@@ -68,14 +74,15 @@ impl<'a> Delivery<'a> {
             let line = format!("Taking {known} of {all} packages from layers that have them");
             self.log.line(self.scope, line)?;
         }
-        if !new.is_empty() {
-            self.fetch(&new)?;
-        }
-        self.apply(session, |apt| apt.apply_taking(self.plan, Some(taking), self.scope))
+        self.fetch(&new)?;
+        self.apply(session, |apt| apt.apply_taking(self.plan, Some(&taking), self.scope))
     }
 
     /// Gets the files of `packages`.
     fn fetch(&self, packages: &[Planned]) -> Result<()> {
+        if packages.is_empty() {
+            return Ok(());
+        }
         let Workshop { debs, transport, parallel, .. } = *self.workshop;
         let counted = counted(packages.len());
         self.stages.stage(self.scope, "fetch", &counted, || {

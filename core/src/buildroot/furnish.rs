@@ -8,11 +8,11 @@
 
 use super::flatten::{announce, is_of_layers};
 use super::{Base, Buildroot, ITS_OWN, Lower, Opening, Session, Storage};
-use crate::apt::{Plan, Taking};
+use crate::apt::Plan;
 use crate::build::{Delivery, Furnisher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
-use crate::store::known::{Known, in_memory, rewound};
+use crate::store::known::{Known, in_memory, is_of, rewound};
 use crate::store::layer::{self, LayerKey};
 use debmock_helper::protocol::{Place, Request, Tree};
 use debmock_helper::store::RECORDS;
@@ -150,14 +150,14 @@ impl Buildroot {
         let (scope, records) = (delivery.scope(), in_memory(b"")?);
         let tree = Tree::Overlay { lower: stack.to_vec(), upper: Some(home.clone()) };
         let session = self.open_for_layer(tree, scope)?;
-        let taking = Taking { zone: &self.zone, known, records: &records };
-        if let Some(changed) = delivery.bring_taking(&session, &taking)? {
+        let taking = (&*self.zone, known, &records);
+        if let Some(changed) = delivery.bring_taking(&session, taking)? {
             session.end()?;
             return Ok(Some(changed));
         }
         self.become_layer(session, home, scope)?;
-        let is_recorded = records.metadata().is_ok_and(|data| data.len() > 0);
-        if is_recorded {
+        let hashes = delivery.plan().install.iter().map(|one| one.sha256);
+        if is_of(&records, hashes)? {
             let request = Request::Keep(layer::below(home, RECORDS));
             self.zone.helper().request(&request, &[rewound(&records)?])?.done()?;
         }

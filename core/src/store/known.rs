@@ -5,12 +5,17 @@ use super::{Held, Zone};
 use crate::archive::checksum::Sha256;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
-use debmock_helper::protocol::{Reply, Request, encode, unexpected};
+use debmock_helper::protocol::{Place, Reply, Request, encode, unexpected};
+use debmock_helper::store::RECORDS;
+use debmock_helper::unpack::Records;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Records of one package set have far fewer bytes.
+const LONGEST: u64 = 1 << 30;
 
 /// A layer from which packages can be copied.
 #[derive(Debug)]
@@ -62,7 +67,13 @@ impl Known {
             let held = known.layers.iter().any(|(held, _)| *held == layer.0);
             if !held {
                 match layer::hold(zone, &layer.0, scope) {
-                    Ok(lock) => known._locks.push(lock),
+                    Ok(lock) => {
+                        // Somebody may have removed it since it was found.
+                        if zone.list(Place::layer(&layer.0))?.iter().all(|part| part != RECORDS) {
+                            continue;
+                        }
+                        known._locks.push(lock);
+                    }
                     // Somebody removes it.
                     Err(error) if error.kind() == ErrorKind::Locked => continue,
                     Err(error) => return Err(error),
@@ -136,6 +147,27 @@ impl Known {
     }
 }
 
+/// Whether there are records in `file`, which comes from a worker that a package may have taken over:
+/// it may name only `packages`.
+///
+/// # Errors
+/// [`ErrorKind::Helper`] if there is something else in it; it cannot be read.
+pub(crate) fn is_of(file: &File, packages: impl Iterator<Item = Sha256>) -> Result<bool> {
+    let doing = || "cannot read what was unpacked".to_owned();
+    let length = file.metadata().doing(doing)?.len();
+    if length == 0 {
+        return Ok(false);
+    }
+    let packages: BTreeSet<String> = packages.map(|hash| hash.to_string()).collect();
+    let copy = file.try_clone().doing(doing)?;
+    let records = (length <= LONGEST).then(|| Records::open(copy).ok()).flatten();
+    match records.is_some_and(|records| records.names().all(|name| packages.contains(name))) {
+        true => Ok(true),
+        false => Err(Error::new(ErrorKind::Helper, "the helper recorded what was not to come")
+            .with_hint("one of the packages may have taken the helper over: do not use them")),
+    }
+}
+
 /// A file that has no name, to be read from its beginning.
 ///
 /// # Errors
@@ -156,4 +188,22 @@ pub(crate) fn rewound(file: &File) -> Result<BorrowedFd<'_>> {
     let mut at = file;
     at.seek(SeekFrom::Start(0)).doing(|| "cannot read what was unpacked".into())?;
     Ok(file.as_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_name_packages_of_their_set_alone() {
+        let (one, other) = (Sha256::of(b"one"), Sha256::of(b"other"));
+        let list = encode(&vec![(one.to_string(), 0_u64)]).unwrap();
+        let length = (list.len() as u64).to_le_bytes();
+        let file = in_memory(&[b"debmock records 3\n", &length[..], &list].concat()).unwrap();
+        assert!(is_of(&file, [other, one].into_iter()).unwrap());
+        assert_eq!(is_of(&file, [other].into_iter()).unwrap_err().kind(), ErrorKind::Helper);
+        let garbage = in_memory(b"something else").unwrap();
+        assert_eq!(is_of(&garbage, [one].into_iter()).unwrap_err().kind(), ErrorKind::Helper);
+        assert!(!is_of(&in_memory(b"").unwrap(), [one].into_iter()).unwrap());
+    }
 }

@@ -3,7 +3,7 @@
 //! What this room promises:
 //! - the result is what apt and dpkg make of the same packages, but for times and logs;
 //! - a package that a layer has as it was unpacked is copied from there, by the same code and in the
-//!   same order as one that comes as a `.deb`;
+//!   same wave as one that comes as a `.deb`;
 //! - whatever is not plainly the same is declined ([`Outcome::Declined`]), and what was made for it
 //!   is taken back: files are only ever made where nothing is;
 //! - what a hostile package can do is what it can do in a bootstrap: its limits and its paths are
@@ -47,7 +47,7 @@ use crate::dpkgdb::{
 };
 use crate::unpack::{
     self, Arrival, Control, Known, Progress, Record, Records, Search, Tree, Unpacked, Unpacker,
-    Way, inspect, take_all, unpack_all,
+    Way, inspect, looks_whole, take_all, unpack_all,
 };
 
 /// What apt locks while it works.
@@ -99,8 +99,8 @@ pub struct Installation<'a> {
     files: HashMap<Identity, File>,
     /// What other layers have.
     known: HashMap<Identity, Known<'a>>,
-    /// What was unpacked, and when at the latest.
-    recorded: Vec<(Identity, Record, (i64, u32))>,
+    /// What was unpacked.
+    recorded: Vec<(Identity, Record)>,
     /// Control files of packages whose `preinst` runs ahead.
     ahead: HashMap<Identity, Control>,
     /// The database, if nothing has run since it was read.
@@ -277,8 +277,10 @@ impl<'a> Installation<'a> {
             count += 1;
             progress(Progress { done: before + count, ..one });
         };
-        let unpacker = Unpacker::with_tree(Tree::new(self.root).with_journal(&journal), cancel);
-        let (threads, records) = (self.plan.threads, Mutex::new(Vec::new()));
+        let Plan { threads, records: is_recorded, .. } = *self.plan;
+        let tree = Tree::new(self.root).with_journal(&journal);
+        let unpacker = Unpacker::with_tree(tree, cancel).with_hashes(is_recorded);
+        let records = Mutex::new(Vec::new());
         let filling = Filling::default();
         let each = |one: Unpacked, record: Option<Record>| {
             let record = record.map(|record| (one.control.identity.clone(), record));
@@ -286,10 +288,9 @@ impl<'a> Installation<'a> {
             records.lock().unwrap_or_else(PoisonError::into_inner).extend(record);
             Ok(())
         };
-        let is_recorded = self.plan.records;
         let take = |one, record, _| each(one, is_recorded.then_some(record));
-        let new = |one: Unpacked, built| {
-            let record = is_recorded.then(|| Record::of(&one, built));
+        let new = |mut one: Unpacked, built| {
+            let record = is_recorded.then(|| Record::of(&mut one, built));
             each(one, record)
         };
         let known = (known, Way::Copy);
@@ -304,12 +305,7 @@ impl<'a> Installation<'a> {
         if !changed.is_empty() {
             return Err(Objection::Failed(Error::Changed(changed)));
         }
-        // What a script does from now on comes later.
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        let now = (now.tv_sec, now.tv_nsec as u32);
-        let records = records.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let records = records.into_iter().map(|(identity, record)| (identity, record, now));
-        self.recorded.extend(records);
+        self.recorded.extend(records.into_inner().unwrap_or_else(PoisonError::into_inner));
         present.spare(&unpacked)?;
         agree(&unpacked)?;
         keep_all(&unpacker)?;
@@ -372,7 +368,7 @@ impl<'a> Installation<'a> {
     }
 
     /// Lets dpkg configure everything, when there are no more waves. Gives the records of packages
-    /// of which no script has touched a file.
+    /// whose files look as they were unpacked: others are of no use.
     ///
     /// # Errors
     /// As [`Installation::configure`].
@@ -380,8 +376,8 @@ impl<'a> Installation<'a> {
         self.dpkg(&["--configure", "--pending"], &[], runner)?;
         let (tree, taken) = (Tree::new(self.root), Taken::default());
         let mut search = Search::new(&tree);
-        for (identity, mut record, time) in std::mem::take(&mut self.recorded) {
-            if search.is_untouched(&mut record, time) {
+        for (identity, mut record) in std::mem::take(&mut self.recorded) {
+            if search.has_all(&mut record) {
                 taken.record(&identity, &record)?;
             }
         }
@@ -462,12 +458,14 @@ fn read_controls(
     objection.map_or(Ok((files, controls)), Err)
 }
 
-/// What known packages say about themselves.
+/// What known packages say about themselves, if their files look as they were unpacked.
 fn recorded_controls(known: &[Known<'_>]) -> Result<Of<Control>, Objection> {
     let (mut controls, mut changed) = (HashMap::new(), Vec::new());
     for one in known {
         let record = one.records.bytes(one.number).and_then(|bytes| Records::decode(&bytes));
-        let control = record.ok().and_then(|record| record.control().ok());
+        // All at once, and before any script has run.
+        let record = record.ok().filter(|record| looks_whole(record, one.tree));
+        let control = record.and_then(|record| record.control().ok());
         match control.filter(|control| control.identity == one.identity) {
             Some(control) => {
                 controls.insert(one.identity.clone(), control);

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use serde::{Deserialize, Serialize};
+
 use super::plan::{Error, Relations, Stage};
 use super::{Event, Staged};
 use crate::dpkgdb::{Identity, Summary, info};
@@ -23,7 +25,7 @@ pub trait RunInRoot {
 }
 
 /// A program to run in the root.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// Program (looked up in `PATH` unless absolute) and arguments. The working directory
     /// is `/`.
@@ -33,7 +35,7 @@ pub struct Command {
 }
 
 /// How a program ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// With this exit status.
     Exited(i32),

@@ -82,8 +82,8 @@ impl<'a> Bootstrap<'a> {
     ) -> Result<Staged<'a>, Error> {
         let (unpacker, database, times) = self.begin(events)?;
         let records = Taken::default();
-        let each = |unpacked: Unpacked, built: u64| {
-            records.keep(&unpacked, built)?;
+        let each = |mut unpacked: Unpacked, built: u64| {
+            records.keep(&mut unpacked, built)?;
             times.note(&unpacked);
             let name = unpacked.control.identity.name.clone();
             database.add(unpacked).map_err(|error| plan::database_problem(&name, &error))
@@ -135,7 +135,7 @@ impl<'a> Bootstrap<'a> {
     ) -> Result<Taken, Error> {
         events(Event::Stage(Stage::Unpack));
         let records = Taken::default();
-        let each = |unpacked: Unpacked, built: u64| records.keep(&unpacked, built);
+        let each = |mut unpacked: Unpacked, built: u64| records.keep(&mut unpacked, built);
         let place = |identity: &Identity| {
             let name = name(identity);
             let made = rustix::fs::mkdirat(self.root, name.as_str(), 0o755.into()).and_then(|()| {

@@ -20,9 +20,9 @@ struct Inner {
 
 impl Taken {
     /// Records a package that was just unpacked.
-    pub(crate) fn keep(&self, unpacked: &Unpacked, built: u64) -> Result<(), Error> {
-        let identity = &unpacked.control.identity;
-        self.record(identity, &Record::of(unpacked, built))
+    pub(crate) fn keep(&self, unpacked: &mut Unpacked, built: u64) -> Result<(), Error> {
+        let record = Record::of(unpacked, built);
+        self.record(&unpacked.control.identity, &record)
     }
 
     /// Adds a record.

@@ -269,3 +269,26 @@ fn forgive_crash(work: &OwnedFd) -> Result<(), Failure> {
         Err(error) => Err(Failure::system(doing(), error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::mount::change_attributes;
+    use rustix::fs::mkdirat;
+
+    #[test]
+    fn an_overlay_that_has_nothing_to_change_stays_so_whatever_is_done_to_its_mount() {
+        let folder = tempfile::tempdir().unwrap();
+        let layers = ["one", "two"].map(|name| {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            rustix::fs::open(path, DIRECTORY, Mode::empty()).unwrap()
+        });
+        let Ok(mount) = mount_overlay(&layers, None) else {
+            eprintln!("skipped: whoever runs this may not mount overlays");
+            return;
+        };
+        change_attributes(mount.as_fd(), 0, RDONLY, false).unwrap();
+        assert_eq!(mkdirat(&mount, "new", Mode::RWXU), Err(Errno::ROFS));
+    }
+}

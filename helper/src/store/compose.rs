@@ -13,13 +13,14 @@ use crate::bootstrap::{Bootstrap, Error};
 use crate::dpkgdb::Identity;
 use crate::protocol::{ComposePlan, Doing, Failure, Place, Reply, decode};
 use crate::sandbox::identity::Entered;
-use crate::sandbox::tree::bind;
-use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
-use crate::unpack::{Known, Records, Tree};
+use crate::sandbox::tree::mount_overlay;
+use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY, set_attributes};
+use crate::unpack::{Known, Records, Stock, Tree};
 use crate::work::bootstrap::{
     explained, hashes_of, plan_of, read_plan, reply_of, write_left, write_records,
 };
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
@@ -98,64 +99,33 @@ fn tree_of(entered: &Entered, layer: &str, name: &str) -> Result<OwnedFd, Failur
 /// A mount of the tree of a layer in which that lies what was unpacked, and the records of that;
 /// nothing if the layer is damaged or gone.
 ///
+/// It is an overlay that has nothing to change: a mount that is only marked as read-only can be
+/// unmarked by whoever gets hold of it and makes a user namespace of their own.
+///
 /// # Errors
 /// It cannot be mounted.
 pub fn stock(entered: &Entered, layer: &str) -> Result<Option<(OwnedFd, OwnedFd)>, Failure> {
-    let tree = tree_of(entered, layer, BELOW).or_else(|_| tree_of(entered, layer, "root"));
+    let tree = match tree_of(entered, layer, BELOW) {
+        // One above others.
+        Err(failure) if failure.errno == Errno::NOENT.raw_os_error() => {
+            tree_of(entered, layer, "root")
+        }
+        other => other,
+    };
     let (Ok(tree), Some(records)) = (tree, records_of(entered, layer)) else { return Ok(None) };
-    let mount = bind(&tree, RDONLY | NOSUID | NODEV | NOEXEC)
-        .isolating(|| format!("cannot mount the layer {layer}"))?;
+    let doing = || format!("cannot mount the layer {layer}");
+    // An overlay of one layer and no upper does not exist.
+    let nothing = make_directory_at(&open_directory(entered, &Place::layer(LOCKS))?, "nothing")?;
+    let mount = mount_overlay(&[tree, nothing], None).isolating(doing)?;
+    let attributes = RDONLY | NOSUID | NODEV | NOEXEC;
+    set_attributes(mount.as_fd(), attributes, false).isolating(doing)?;
     Ok(Some((mount, records.into_file())))
 }
 
-/// Layers from which packages are taken.
-struct Stock<'m> {
-    layers: Vec<(OwnedFd, Records, &'m [u32])>,
-}
-
-impl<'m> Stock<'m> {
-    /// Opens layers, each with the places of packages that it has; those of a layer that is damaged
-    /// are added to `changed`.
-    fn open(entered: &Entered, layers: &'m [(String, Vec<u32>)], changed: &mut Vec<u32>) -> Self {
-        let mut found = Vec::new();
-        for (layer, places) in layers {
-            match (tree_of(entered, layer, BELOW), records_of(entered, layer)) {
-                (Ok(tree), Some(records)) => found.push((tree, records, places.as_slice())),
-                _ => changed.extend(places),
-            }
-        }
-        Self { layers: found }
-    }
-
-    /// The tree of each layer.
-    fn trees(&self) -> Vec<Tree<'_>> {
-        self.layers.iter().map(|(tree, ..)| Tree::new(tree.as_fd())).collect()
-    }
-
-    /// The packages, of which `package` tells what each is and the SHA-256 of its `.deb`; what has
-    /// no record any more is added to `changed`.
-    fn known<'k, 'h>(
-        &'k self,
-        trees: &'k [Tree<'k>],
-        package: impl Fn(u32) -> Option<(Identity, &'h str)>,
-        changed: &mut Vec<u32>,
-    ) -> Vec<Known<'k>> {
-        let mut known = Vec::new();
-        for ((_, records, places), tree) in self.layers.iter().zip(trees) {
-            let numbers: HashMap<&str, usize> = records.names().zip(0..).collect();
-            for &place in *places {
-                let found = package(place)
-                    .and_then(|(identity, hash)| Some((identity, *numbers.get(hash)?)));
-                match found {
-                    Some((identity, number)) => {
-                        known.push(Known { identity, records, number, tree });
-                    }
-                    None => changed.push(place),
-                }
-            }
-        }
-        known
-    }
+/// The layer `name` with the places of packages that it has; nothing if it is damaged.
+fn open_stock(entered: &Entered, name: &str, places: &[u32]) -> Option<Stock> {
+    let tree = tree_of(entered, name, BELOW).ok()?;
+    Some(Stock { tree, records: records_of(entered, name)?, packages: places.to_vec() })
 }
 
 /// Fills the tree `below` of `home`. `descriptors` are those of
@@ -174,17 +144,26 @@ pub fn compose(
     let message: ComposePlan = read_plan(plan)?;
     let plan = plan_of(&message.bootstrap);
     let hashes = hashes_of(&message.bootstrap);
-    let identity = |place: u32| plan.packages.get(place as usize).map(|one| &one.identity);
     let home = open_directory(entered, home)?;
 
-    let mut changed = Vec::new();
-    let stock = Stock::open(entered, &message.layers, &mut changed);
-    let trees = stock.trees();
-    let package = |place: u32| {
-        let identity = identity(place)?;
-        Some((identity.clone(), *hashes.get(identity)?))
-    };
-    let mut known = stock.known(&trees, package, &mut changed);
+    let named: Vec<Option<(Identity, String)>> = plan
+        .packages
+        .iter()
+        .map(|one| Some((one.identity.clone(), (*hashes.get(&one.identity)?).to_owned())))
+        .collect();
+    let (mut stocks, mut changed) = (Vec::new(), Vec::new());
+    for (layer, places) in &message.layers {
+        match open_stock(entered, layer, places) {
+            Some(stock) => stocks.push(stock),
+            None => changed.extend(places),
+        }
+    }
+    let trees: Vec<Tree<'_>> = stocks.iter().map(Stock::tree).collect();
+    let mut known = Vec::new();
+    for (stock, tree) in stocks.iter().zip(&trees) {
+        let package = |place: u32| named.get(place as usize)?.as_ref();
+        known.extend(stock.known(tree, package, &mut changed));
+    }
     // What was unpacked apart, each below its hash.
     let by_hash: HashMap<&str, &Identity> =
         hashes.iter().map(|(identity, hash)| (*hash, identity)).collect();

@@ -45,6 +45,15 @@ pub const IN_USER_NAMESPACE: &[Capability] = &[
 pub const AS_REAL_ROOT: &[Capability] =
     &[0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 18, 27, 28, 29, 31];
 
+/// What it takes to make files with owners, modes and file capabilities.
+pub const MAKING_FILES: &[Capability] = &[
+    0,  // CHOWN
+    1,  // DAC_OVERRIDE
+    3,  // FOWNER
+    4,  // FSETID
+    31, // SETFCAP
+];
+
 /// Removes every capability but `keep` from the bounding set: no program that is executed from now
 /// on, setuid or not, gets another one. What this process itself may do stays.
 pub fn bound(keep: &[Capability]) -> Result<(), Errno> {

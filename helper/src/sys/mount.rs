@@ -27,7 +27,17 @@ pub fn set_attributes(
     attributes: u64,
     recursive: bool,
 ) -> Result<(), Errno> {
-    let attr = MountAttr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    change_attributes(mount, attributes, 0, recursive)
+}
+
+/// As [`set_attributes`], and clears those in `cleared`.
+pub fn change_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: u64,
+    cleared: u64,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let attr = MountAttr { attr_set: attributes, attr_clr: cleared, propagation: 0, userns_fd: 0 };
     let mut flags = libc::AT_EMPTY_PATH;
     if recursive {
         flags |= libc::AT_RECURSIVE;

@@ -1,6 +1,6 @@
 //! Unpacks a whole package set with several threads, while it arrives.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -124,6 +124,47 @@ pub(crate) struct Known<'k> {
     pub tree: &'k Tree<'k>,
 }
 
+/// A layer from which packages are taken.
+#[derive(Debug)]
+pub(crate) struct Stock {
+    /// Where its files are.
+    pub tree: OwnedFd,
+    pub records: Records,
+    /// The places in the package set of what is taken from it.
+    pub packages: Vec<u32>,
+}
+
+impl Stock {
+    /// Its tree.
+    pub(crate) fn tree(&self) -> Tree<'_> {
+        Tree::new(self.tree.as_fd())
+    }
+
+    /// Its packages in its `tree`, of which `package` tells what each is and the SHA-256 of its
+    /// `.deb`; the places of those that have no record go to `changed`.
+    pub(crate) fn known<'k, 'p>(
+        &'k self,
+        tree: &'k Tree<'k>,
+        package: impl Fn(u32) -> Option<&'p (Identity, String)>,
+        changed: &mut Vec<u32>,
+    ) -> Vec<Known<'k>> {
+        let numbers: HashMap<&str, usize> = self.records.names().zip(0..).collect();
+        let find = |place: u32| {
+            let (identity, hash) = package(place)?;
+            let (identity, number) = (identity.clone(), *numbers.get(hash.as_str())?);
+            Some(Known { identity, records: &self.records, number, tree })
+        };
+        let known = self.packages.iter().filter_map(|&place| {
+            let found = find(place);
+            if found.is_none() {
+                changed.push(place);
+            }
+            found
+        });
+        known.collect()
+    }
+}
+
 /// How files come from another tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -153,14 +194,14 @@ pub(crate) fn take_all(
     let report = Mutex::new((0, progress));
     let take = |known: &Known<'_>| -> Result<(), Error> {
         let identity = &known.identity;
-        let unpacked = known.records.bytes(known.number).and_then(|bytes| {
-            let record = Records::decode(&bytes)?;
-            Ok((bytes, record))
-        });
+        let unpacked = known
+            .records
+            .bytes(known.number)
+            .and_then(|bytes| Ok((Records::decode(&bytes)?, bytes)));
         let taken = match unpacked {
-            Ok((bytes, record)) => {
-                unpacker.take(&record, known.tree, way).map(|unpacked| (unpacked, record, bytes))
-            }
+            Ok((mut record, bytes)) => unpacker
+                .take(&mut record, known.tree, way)
+                .map(|unpacked| (unpacked, record, bytes)),
             Err(error) => {
                 let problem = Problem::Changed(format!("its record cannot be read ({error})"));
                 Err(Error::new(&identity.name, problem))

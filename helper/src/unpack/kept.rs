@@ -1,4 +1,4 @@
-//! What of a package is still as it was unpacked, after scripts have run in its tree.
+//! What of a package looks as it was unpacked, after scripts have run in its tree.
 
 use std::collections::HashMap;
 
@@ -20,14 +20,11 @@ impl<'t, 'a> Search<'t, 'a> {
         Self { placer: Placer::new(tree), places: HashMap::new() }
     }
 
-    /// Whether nobody has touched a file of the package since it was unpacked, which was at `time`
-    /// at the latest; the record tells then where its directories lie. Whoever changes a file and
-    /// gives it its old size and time again cannot do so with the time of that change. Conffiles
-    /// got their names meanwhile, which is such a change.
-    pub(crate) fn is_untouched(&mut self, record: &mut Record, time: (i64, u32)) -> bool {
-        let Ok(conffiles) = record.control().and_then(|control| control.conffiles()) else {
-            return false;
-        };
+    /// Whether every file of the package has the size, mode, owner and time with which it was
+    /// unpacked; the record tells then where its directories lie. Where not, the record would only
+    /// mislead whoever looks for something to take. Content that was changed all the same is
+    /// noticed by who takes it, as is what is changed later.
+    pub(crate) fn has_all(&mut self, record: &mut Record) -> bool {
         record.leads.clear();
         for entry in record.entries.iter().filter(|entry| entry.kind == Kind::File) {
             let Ok(path) = clean(&entry.name, Absolute::Refuse) else { return false };
@@ -40,15 +37,27 @@ impl<'t, 'a> Search<'t, 'a> {
                 record.leads.insert(parent.to_vec(), place.clone());
             }
             let Ok(stat) = self.placer.stat(place, name) else { return false };
-            let is_conffile =
-                || conffiles.iter().any(|one| one.path.get(1..) == Some(path.as_slice()));
-            let changed = (stat.st_ctime, stat.st_ctime_nsec as u32);
-            if !is_of(&stat, entry) || changed > time && !is_conffile() {
+            if !is_of(&stat, entry) {
                 return false;
             }
         }
         true
     }
+}
+
+/// Whether the files of a package are where they can be copied from, as far as that can be told
+/// without reading them.
+pub(crate) fn looks_whole(record: &Record, from: &Tree<'_>) -> bool {
+    let mut placer = Placer::new(from);
+    record.entries.iter().filter(|entry| entry.kind == Kind::File).all(|entry| {
+        let Ok(path) = clean(&entry.name, Absolute::Refuse) else { return false };
+        let (parent, name) = split(&path);
+        let folder = record.leads.get(parent).map_or(parent, Vec::as_slice);
+        let mut is_here =
+            |name: &[u8]| placer.stat(folder, name).is_ok_and(|stat| is_of(&stat, entry));
+        // Conffiles of a package that is not configured.
+        is_here(name) || is_here(&[name, b".dpkg-new"].concat())
+    })
 }
 
 #[cfg(test)]
@@ -61,30 +70,27 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
 
-    fn now() -> (i64, u32) {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        (now.tv_sec, now.tv_nsec as u32)
-    }
-
     #[test]
-    fn what_is_touched_is_noticed_whatever_its_time_says_and_copies_follow_no_link_outside() {
+    fn what_is_touched_is_not_copied_whatever_its_time_says_and_copies_follow_no_link_outside() {
         let (site, other) = (Site::new(), Site::new());
         fs::create_dir_all(site.root().join("usr/lib")).unwrap();
         symlink("usr/lib", site.root().join("lib")).unwrap();
         let (root, target) = (File::open(site.root()).unwrap(), File::open(other.root()).unwrap());
         let deb = package("one", Tar::new().dir("./").dir("./lib/").file("./lib/x", b"some"));
-        let unpacked = Unpacker::new(root.as_fd(), &NEVER)
+        let mut unpacked = Unpacker::new(root.as_fd(), &NEVER)
+            .with_hashes(true)
             .unpack_deb(&deb[..], &identity("one"), None)
             .unwrap();
-        let mut record = Record::of(&unpacked, 0);
-        let (tree, time) = (Tree::new(root.as_fd()), now());
-        assert!(Search::new(&tree).is_untouched(&mut record, time));
+        let mut record = Record::of(&mut unpacked, 0);
+        let tree = Tree::new(root.as_fd());
+        assert!(Search::new(&tree).has_all(&mut record));
         assert_eq!(record.leads[&b"lib"[..]], b"usr/lib");
 
         // where there is no such link, its file is found all the same
         fs::remove_file(site.root().join("lib")).unwrap();
         let take = |record: &Record| {
-            Unpacker::new(target.as_fd(), &NEVER).take(record, &tree, Way::Copy).map(drop)
+            let mut record = record.clone();
+            Unpacker::new(target.as_fd(), &NEVER).take(&mut record, &tree, Way::Copy).map(drop)
         };
         take(&record).unwrap();
         assert_eq!(fs::read(other.root().join("lib/x")).unwrap(), b"some");
@@ -107,6 +113,10 @@ mod tests {
         let mut opened = OpenOptions::new().write(true).open(&file).unwrap();
         opened.write_all(b"SOME").unwrap();
         opened.set_modified(modified).unwrap();
-        assert!(!Search::new(&tree).is_untouched(&mut record, time));
+        assert!(Search::new(&tree).has_all(&mut record));
+        let error = take(&record).unwrap_err();
+        assert!(error.to_string().contains("the content of the file is another"), "{error}");
+        opened.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert!(!Search::new(&tree).has_all(&mut record));
     }
 }

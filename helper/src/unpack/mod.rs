@@ -32,12 +32,12 @@ pub(crate) mod tarstream;
 mod tree;
 
 pub use all::{Arrival, Progress, unpack_all};
-pub(crate) use all::{Known, Way, take_all, unpack_apart};
+pub(crate) use all::{Known, Stock, Way, take_all, unpack_apart};
 pub use codec::{Compression, Decoder, Sums};
 pub use deb::{Conffile, Control, ControlFile, inspect};
 pub(crate) use error::shown as escaped;
 pub use error::{Error, Problem};
-pub(crate) use kept::Search;
+pub(crate) use kept::{Search, looks_whole};
 pub use package::{Unpacked, Unpacker, hex};
 pub use place::Limits;
 pub(crate) use record::Record;

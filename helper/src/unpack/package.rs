@@ -1,6 +1,6 @@
 //! Unpacks one package.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::{BufRead, Read};
 use std::os::fd::BorrowedFd;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use md5::{Digest, Md5};
 use rustix::fs::FileType;
+use sha2::Sha256;
 
 use super::all::Way;
 use super::claims::{Claim, Claimant, Claims};
@@ -29,6 +30,7 @@ pub struct Unpacker<'a> {
     tree: Tree<'a>,
     claims: Claims,
     cancel: &'a AtomicBool,
+    hashes: bool,
 }
 
 /// A package that is in the tree.
@@ -87,7 +89,14 @@ impl<'a> Unpacker<'a> {
 
     /// As [`Unpacker::new`], into a tree with options.
     pub fn with_tree(tree: Tree<'a>, cancel: &'a AtomicBool) -> Self {
-        Self { tree, claims: Claims::default(), cancel }
+        Self { tree, claims: Claims::default(), cancel, hashes: false }
+    }
+
+    /// Makes the SHA-256 of each file, for records.
+    #[must_use]
+    pub(crate) fn with_hashes(mut self, hashes: bool) -> Self {
+        self.hashes = hashes;
+        self
     }
 
     /// The tree that is filled.
@@ -130,11 +139,12 @@ impl<'a> Unpacker<'a> {
         let in_data = |problem| fail(problem).in_member(&member);
         let mut stream = reader.data()?;
         let mut entries = Vec::new();
-        while let Some(entry) = stream.next().map_err(in_data)? {
+        while let Some(mut entry) = stream.next().map_err(in_data)? {
             let write = &mut |job: &mut Job<'_, 'a>, path: &[u8], target: &[u8], entry: &Entry| {
                 job.file(path, target, entry, &mut stream)
             };
             job.place(&entry, write).map_err(|problem| in_data(problem).at(&entry.name))?;
+            entry.sha256 = job.sha256.take();
             entries.push(entry);
         }
         stream.finish().map_err(in_data)?;
@@ -142,14 +152,15 @@ impl<'a> Unpacker<'a> {
         Ok(done.of(reader.finish()?, conffiles, entries))
     }
 
-    /// Makes what `record` says, with the files of the tree `from`.
+    /// Makes what `record` says, with the files of the tree `from`; the record tells the SHA-256 of
+    /// each then that was copied.
     ///
     /// # Errors
     /// [`Problem::Changed`] if something in `from` is gone or is not what was recorded; else as
     /// [`Unpacker::unpack_deb`].
     pub(crate) fn take(
         &self,
-        record: &Record,
+        record: &mut Record,
         from: &Tree<'_>,
         way: Way,
     ) -> Result<Unpacked, Error> {
@@ -162,11 +173,12 @@ impl<'a> Unpacker<'a> {
         let conffiles = control.conffiles().map_err(|problem| fail(changed(problem)))?;
         let mut job = self.job(&control, &conffiles, None);
         let mut source = Placer::new(from);
-        for entry in &record.entries {
+        for entry in &mut record.entries {
             let file = &mut |job: &mut Job<'_, 'a>, path: &[u8], target: &[u8], entry: &Entry| {
-                job.existing_file((path, target), entry, &mut source, (way, record))
+                job.existing_file((path, target), entry, &mut source, (way, &record.leads))
             };
             job.place(entry, file).map_err(|problem| fail(problem).at(&entry.name))?;
+            entry.sha256 = job.sha256.take().or(entry.sha256);
         }
         let mut done = job.done();
         done.sums = record.generated_md5sums.clone().map(serde_bytes::ByteBuf::into_vec);
@@ -189,6 +201,8 @@ impl<'a> Unpacker<'a> {
             cancel: self.cancel,
             budget: Budget::new(limits.unwrap_or_else(|| Limits::for_package(installed_size))),
             sums: None,
+            hashes: self.hashes,
+            sha256: None,
             conffiles: conffiles
                 .iter()
                 .filter(|one| !one.remove_on_upgrade)
@@ -256,6 +270,9 @@ struct Job<'t, 'a> {
     budget: Budget,
     /// The md5sums file in the making, if the package has none.
     sums: Option<Vec<u8>>,
+    /// Whether the SHA-256 of each file is wanted, and that of the one that was made last.
+    hashes: bool,
+    sha256: Option<[u8; 32]>,
     /// Absolute paths.
     conffiles: HashSet<Vec<u8>>,
     files: Vec<Vec<u8>>,
@@ -418,32 +435,29 @@ impl<'t, 'a> Job<'t, 'a> {
         entry: &Entry,
         stream: &mut TarStream<B>,
     ) -> Result<Placed, Problem> {
-        struct Sum(Md5);
-        impl Watch for Sum {
+        struct Sums(Option<Md5>, Option<Sha256>);
+        impl Watch for Sums {
             fn see(&mut self, part: &[u8]) {
-                self.0.update(part);
+                if let Some(md5) = &mut self.0 {
+                    md5.update(part);
+                }
+                if let Some(sha256) = &mut self.1 {
+                    sha256.update(part);
+                }
             }
         }
         let Self { placer, budget, cancel, .. } = self;
-        let sum = match &mut self.sums {
-            Some(sums) => {
-                let mut sum = Sum(Md5::new());
-                let placed = placer.file(target, entry, stream, budget, &mut sum, Some(cancel))?;
-                if placed == Placed::Occupied {
-                    return Ok(placed);
-                }
-                let sum = hex(&sum.0.finalize());
-                add_sum(sums, &sum, path);
-                Some(sum)
-            }
-            None => {
-                let placed = placer.file(target, entry, stream, budget, &mut (), Some(cancel))?;
-                if placed == Placed::Occupied {
-                    return Ok(placed);
-                }
-                None
-            }
-        };
+        let mut watch = Sums(self.sums.is_some().then(Md5::new), self.hashes.then(Sha256::new));
+        let placed = placer.file(target, entry, stream, budget, &mut watch, Some(cancel))?;
+        if placed == Placed::Occupied {
+            return Ok(placed);
+        }
+        let Sums(md5, sha256) = watch;
+        let sum = md5.map(|md5| hex(&md5.finalize()));
+        if let (Some(sums), Some(sum)) = (&mut self.sums, &sum) {
+            add_sum(sums, sum, path);
+        }
+        self.sha256 = sha256.map(|sha256| sha256.finalize().into());
         self.bytes += entry.size;
         self.own.insert(path.to_vec(), sum);
         Ok(Placed::New)
@@ -455,16 +469,18 @@ impl<'t, 'a> Job<'t, 'a> {
         (path, target): (&[u8], &[u8]),
         entry: &Entry,
         source: &mut Placer<'_, '_>,
-        (way, record): (Way, &Record),
+        (way, leads): (Way, &BTreeMap<Vec<u8>, Vec<u8>>),
     ) -> Result<Placed, Problem> {
         let placed = match way {
             Way::Link => self.placer.link_from(target, entry, source)?,
             Way::Copy => {
                 let (parent, name) = split(path);
-                let folder = record.leads.get(parent).map_or(parent, Vec::as_slice);
+                let folder = leads.get(parent).map_or(parent, Vec::as_slice);
                 // dpkg has given conffiles their names where they were configured.
                 let from = (source, folder, &[split(target).1, name][..]);
-                self.placer.copy_from(target, entry, from, &mut self.budget, self.cancel)?
+                let Self { placer, budget, cancel, .. } = self;
+                self.sha256 = placer.copy_from(target, entry, from, budget, cancel)?;
+                self.sha256.map_or(Placed::Occupied, |_| Placed::New)
             }
         };
         if placed == Placed::New {

@@ -9,6 +9,7 @@ use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
 
 use super::error::{Problem, shown};
 use super::path::{link_target, split};
@@ -295,9 +296,9 @@ impl<'t, 'a> Placer<'t, 'a> {
         source: &mut Placer<'_, '_>,
     ) -> Result<Placed, Problem> {
         let (parent, name) = split(path);
-        let from = source.walker.present(parent).map_err(|error| changed(&error))?;
+        let from = source.walker.present(parent).map_err(unusable)?;
         let stat = rustix::fs::statat(&from.fd, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| changed(&std::io::Error::from(error)))?;
+            .map_err(|error| unusable(Problem::io("look at the file", error)))?;
         if !is_of(&stat, entry) {
             return Err(changed(&OTHERS));
         }
@@ -316,10 +317,10 @@ impl<'t, 'a> Placer<'t, 'a> {
     }
 
     /// A copy of the regular file that has one of the names `from` in the directory `folder` of another
-    /// tree, if that is still what `entry` says.
+    /// tree, if that is still what `entry` says, and the SHA-256 of what was copied.
     ///
     /// # Errors
-    /// [`Problem::Changed`] if it is not; it cannot be copied.
+    /// [`Problem::Changed`] if it is not, or cannot be read; the copy cannot be made.
     pub(crate) fn copy_from(
         &mut self,
         path: &[u8],
@@ -327,41 +328,47 @@ impl<'t, 'a> Placer<'t, 'a> {
         (source, folder, from): (&mut Placer<'_, '_>, &[u8], &[&[u8]]),
         budget: &mut Budget,
         cancel: &AtomicBool,
-    ) -> Result<Placed, Problem> {
-        let folder = source.walker.present(folder).map_err(|error| changed(&error))?;
+    ) -> Result<Option<[u8; 32]>, Problem> {
+        let folder = source.walker.present(folder).map_err(unusable)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut opened = Err(Errno::NOENT);
         for name in from {
-            if opened.is_err() {
+            if matches!(opened, Err(Errno::NOENT)) {
                 opened = rustix::fs::openat(&folder.fd, *name, flags, Mode::empty());
             }
         }
-        let from = opened.map_err(|error| changed(&std::io::Error::from(error)))?;
-        let stat =
-            rustix::fs::fstat(&from).map_err(|error| Problem::io("look at the file", error))?;
+        let from = opened.map_err(|error| unusable(Problem::io("open the file", error)))?;
+        let stat = rustix::fs::fstat(&from)
+            .map_err(|error| unusable(Problem::io("look at the file", error)))?;
         if !is_of(&stat, entry) {
             return Err(changed(&OTHERS));
         }
-        let Some(file) = self.create(path, entry, budget)? else { return Ok(Placed::Occupied) };
+        let Some(file) = self.create(path, entry, budget)? else { return Ok(None) };
         // The kernel neither clones nor copies from a file system into an overlay (`EXDEV`).
         let from = std::fs::File::from(from);
         let mut buffer = vec![0; entry.size.clamp(1, COPIED) as usize];
-        let mut offset = 0;
+        let (mut offset, mut hash) = (0, Sha256::new());
         while offset < entry.size {
             if cancel.load(Ordering::Relaxed) {
                 return Err(Problem::Cancelled);
             }
+            let length = buffer.len().min((entry.size - offset) as usize);
             let count = from
-                .read_at(&mut buffer, offset)
-                .map_err(|error| Problem::Io { doing: "read the file".into(), source: error })?;
+                .read_at(&mut buffer[..length], offset)
+                .map_err(|error| unusable(Problem::io("read the file", error)))?;
             if count == 0 {
                 return Err(changed(&"the file has become shorter"));
             }
             file.write_at(&buffer[..count], offset)?;
+            hash.update(&buffer[..count]);
             offset += count as u64;
         }
+        let hash = hash.finalize().into();
+        if entry.sha256.is_some_and(|recorded| recorded != hash) {
+            return Err(changed(&"the content of the file is another"));
+        }
         file.finish()?;
-        Ok(Placed::New)
+        Ok(Some(hash))
     }
 
     /// The tree that is filled.
@@ -598,6 +605,19 @@ const COPIED: u64 = 256 << 10;
 
 fn changed(why: &dyn std::fmt::Display) -> Problem {
     Problem::Changed(why.to_string())
+}
+
+/// Whatever is wrong with the file of another tree is a reason to do without it, but not what this
+/// process lacks.
+fn unusable(problem: Problem) -> Problem {
+    let is_ours = |error: &std::io::Error| {
+        let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+        lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    };
+    match &problem {
+        Problem::Io { source, .. } if is_ours(source) => problem,
+        _ => changed(&problem),
+    }
 }
 
 /// Whether a file has the size, mode, owner and time that `entry` says.

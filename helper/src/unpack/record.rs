@@ -1,8 +1,8 @@
 //! What the unpacking of a package made, so that nobody has to decode it again.
 //!
-//! A [`Record`] holds all that a `.deb` says but the content of its files, which lie in a tree where
-//! nobody has touched them since. [`Records`] is a file of several, each under the SHA-256 of its `.deb`.
-//! Whoever takes a file compares it with what is recorded of it first.
+//! A [`Record`] holds all that a `.deb` says but the content of its files, which lie in a tree, and of
+//! these the SHA-256 if scripts have run in that tree. [`Records`] is a file of several, each under the
+//! SHA-256 of its `.deb`. Whoever takes a file compares it with what is recorded of it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,7 +19,7 @@ use super::tarstream::Entry;
 
 /// The first bytes of a file of records. The number counts up when their form changes: stores
 /// outlive programs.
-const MAGIC: &[u8; 18] = b"debmock records 2\n";
+const MAGIC: &[u8; 18] = b"debmock records 3\n";
 /// Bytes of the list of records, and of one record, at most.
 const LONGEST_LIST: u64 = 16 << 20;
 const LONGEST_RECORD: u64 = 256 << 20;
@@ -41,14 +41,14 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Of a package that has just been unpacked.
-    pub(crate) fn of(unpacked: &Unpacked, built: u64) -> Self {
+    /// Of a package that has just been unpacked, which gives its entries away.
+    pub(crate) fn of(unpacked: &mut Unpacked, built: u64) -> Self {
         Self {
             control_file: unpacked.control.control_file.clone(),
             files: unpacked.control.files.clone(),
             built,
             generated_md5sums: unpacked.generated_md5sums.clone().map(serde_bytes::ByteBuf::from),
-            entries: unpacked.entries.clone(),
+            entries: std::mem::take(&mut unpacked.entries),
             leads: BTreeMap::new(),
         }
     }

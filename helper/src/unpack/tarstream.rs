@@ -54,6 +54,8 @@ pub(crate) struct Entry {
     pub size: u64,
     /// Name and value of extended attributes.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// SHA-256 of the data, where somebody has made it.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// A tar stream. What of an entry's data is not consumed is skipped by [`TarStream::next`].
@@ -167,6 +169,7 @@ impl<B: BufRead> TarStream<B> {
                 mtime,
                 size: data,
                 xattrs: pax.xattrs,
+                sha256: None,
             }));
         }
     }

@@ -266,10 +266,12 @@ impl<'t, 'a> Walker<'t, 'a> {
 
     /// The directory at `path`, which has to be there.
     pub(crate) fn present(&mut self, path: &[u8]) -> Result<Rc<OpenDir>, Problem> {
-        match self.open.contains_key(path) || self.tree.open_dir(path).is_ok() {
-            true => self.directory(path),
-            false => Err(Problem::Refused(format!("there is no directory {}", shown(path)))),
+        if !self.open.contains_key(path) {
+            self.tree.open_dir(path).map_err(|error| {
+                Problem::io(format!("open the directory {}", shown(path)), error)
+            })?;
         }
+        self.directory(path)
     }
 
     /// Makes the directory at `path`. `false` if there is one already, perhaps behind a link.

@@ -1,13 +1,14 @@
 //! Brings new packages into the root of a session.
 
 use super::bootstrap::{Runner, explained, read_plan, receive, write_records};
+use super::launcher::{Launcher, give_up};
 use super::{Surroundings, Work};
 use crate::apply::{Installation, Outcome, Plan, Step};
 use crate::bootstrap::{Error, Taken};
 use crate::dpkgdb::{ExtendedState, Identity};
 use crate::protocol::{ApplyPlan, ApplyStep, Control, Doing, Failure, FailureKind, Reply, decode};
 use crate::sys::{process, socket};
-use crate::unpack::{Known, Progress, Records, Tree};
+use crate::unpack::{Known, Progress, Records, Stock, Tree};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -26,18 +27,24 @@ pub(super) fn run(work: &Work<'_>, mut descriptors: Vec<OwnedFd>) -> Result<Repl
         return Err(Failure::request("packages need a plan and a log"));
     };
     let message: ApplyPlan = read_plan(plan)?;
+    let launcher = Launcher::start(runner(work, log))?;
+    // Each waiting package is an open file; what runs in the root gets limits of its own.
+    process::suggest_limit(libc::RLIMIT_NOFILE, OPEN_FILES)
+        .doing(|| "cannot limit files".into())?;
+    // Before anything of a stranger comes.
+    give_up().isolating(|| "cannot give up capabilities".into())?;
     let packages = packages_of(&message);
     let stocks = stocks(work, message.stocks)?;
-    let trees: Vec<Tree<'_>> = stocks.iter().map(|stock| Tree::new(stock.tree.as_fd())).collect();
-    let mut changed = Vec::new();
-    let known = stocks.iter().zip(&trees);
-    let known =
-        known.flat_map(|(stock, tree)| stock.known(tree, &packages, &mut changed)).collect();
+    let trees: Vec<Tree<'_>> = stocks.iter().map(Stock::tree).collect();
+    let (mut known, mut changed) = (Vec::new(), Vec::new());
+    for (stock, tree) in stocks.iter().zip(&trees) {
+        known.extend(stock.known(tree, |place| packages.get(place as usize), &mut changed));
+    }
     if !changed.is_empty() {
         return Ok(Reply::Changed(changed));
     }
-    let plan = Plan { records: records.is_some(), ..plan_of(message) };
-    match bring(work, &plan, known, log) {
+    let plan = plan_of(message, records.is_some());
+    match bring(work, &plan, known, launcher) {
         Ok(Outcome::Done(taken)) => {
             if let Some(records) = records {
                 let hashes: HashMap<&Identity, &String> =
@@ -60,12 +67,8 @@ fn bring(
     work: &Work<'_>,
     plan: &Plan,
     known: Vec<Known<'_>>,
-    log: OwnedFd,
+    mut runner: Launcher,
 ) -> Result<Outcome<Taken>, End> {
-    // Each waiting package is an open file; what runs in the root gets limits of its own.
-    process::suggest_limit(libc::RLIMIT_NOFILE, OPEN_FILES)
-        .doing(|| "cannot limit files".into())?;
-    let mut runner = runner(work, log);
     let mut installation = match begin(work, plan, known)? {
         Outcome::Done(installation) => installation,
         Outcome::Declined(why) => return Ok(Outcome::Declined(why)),
@@ -101,7 +104,7 @@ impl From<Failure> for End {
     }
 }
 
-/// The packages of a plan, each with the SHA-256 of its `.deb`, which is a name in the store.
+/// The packages of a plan, each with the SHA-256 of its `.deb`.
 fn packages_of(plan: &ApplyPlan) -> Vec<(Identity, String)> {
     let packages = plan.packages.iter().map(|(name, version, architecture, hash)| {
         let identity = Identity {
@@ -139,39 +142,6 @@ fn stocks(work: &Work<'_>, count: u32) -> Result<Vec<Stock>, Failure> {
         stocks.push(Stock { tree, records, packages });
     }
     Ok(stocks)
-}
-
-/// A layer from which packages are copied.
-struct Stock {
-    tree: OwnedFd,
-    records: Records,
-    /// Places in the plan.
-    packages: Vec<u32>,
-}
-
-impl Stock {
-    /// What there is of it, in its `tree`; the rest goes to `changed`.
-    fn known<'k>(
-        &'k self,
-        tree: &'k Tree<'k>,
-        packages: &[(Identity, String)],
-        changed: &mut Vec<u32>,
-    ) -> Vec<Known<'k>> {
-        let numbers: HashMap<&str, usize> = self.records.names().zip(0..).collect();
-        let find = |place: u32| {
-            let (identity, hash) = packages.get(place as usize)?;
-            let (identity, number) = (identity.clone(), *numbers.get(hash.as_str())?);
-            Some(Known { identity, records: &self.records, number, tree })
-        };
-        let mut known = Vec::new();
-        for &place in &self.packages {
-            match find(place) {
-                Some(one) => known.push(one),
-                None => changed.push(place),
-            }
-        }
-        known
-    }
 }
 
 /// Receives all packages.
@@ -260,7 +230,7 @@ fn failure(error: Error) -> Failure {
     }
 }
 
-fn plan_of(message: ApplyPlan) -> Plan {
+fn plan_of(message: ApplyPlan, records: bool) -> Plan {
     let identity = |(name, version, architecture)| Identity { name, version, architecture };
     let step = |step| match step {
         ApplyStep::Unpack(packages) => Step::Unpack(packages.into_iter().map(identity).collect()),
@@ -273,6 +243,6 @@ fn plan_of(message: ApplyPlan) -> Plan {
         environment: message.environment,
         options: message.options,
         threads: message.threads.max(1) as usize,
-        records: false,
+        records,
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod apply;
 mod archive;
 pub(crate) mod bootstrap;
+mod launcher;
 
 pub use archive::export as pack;
 
