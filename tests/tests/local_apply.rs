@@ -59,6 +59,8 @@ fn rig() -> Result<Rig, Skip> {
         deb("first").file("/opt/same", 0o644, "first").file("/opt/first", 0o644, "first"),
         deb("second").field("Replaces", "first").file("/opt/same", 0o644, "second"),
         deb("stray").file("/opt/stray", 0o644, "packaged"),
+        // dpkg has no place for `.dpkg-new` behind it
+        deb("endless").file(&format!("/opt/{}", "n".repeat(247)), 0o644, "x"),
         deb("diverts").script(
             "preinst",
             "#!/bin/sh\ndpkg-divert --package diverts --divert /opt/other --rename --add /opt/d\n",
@@ -131,6 +133,8 @@ fn what_may_differ_is_left_to_apt_and_dpkg() {
         run(call(&rig, root).args(["install", "first"]));
     }
     assert!(same("owned", &["second"]).contains(LEFT));
+    let refused = said(rig.program(&["--uniqueext", "endless", "-v", "install", "endless"]));
+    assert!(refused.code != Some(0) && refused.text.contains(LEFT), "{}", refused.text);
     rig.assert_nothing_lost();
 }
 

@@ -9,7 +9,7 @@ use super::deb822::{Control, strip_signature};
 use super::fetch::wrong;
 use super::index::{SourceEntry, file_table};
 use super::signature::Keys;
-use super::state::publish;
+use super::state::{NEW, publish};
 use super::transport::{Download, Size, Small, Started, Transport, into_error, read_small};
 use super::uri;
 use super::version::Version;
@@ -217,7 +217,7 @@ fn write_file(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
     let doing = || format!("cannot write {}", path.display());
-    let mut file = tempfile::NamedTempFile::with_prefix_in(".new-", into).doing(doing)?;
+    let mut file = tempfile::NamedTempFile::with_prefix_in(NEW, into).doing(doing)?;
     write(&mut file).map_err(|error| into_error(error, doing))?;
     publish(file, path)
 }

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::operation::Scope;
 use crate::solve::PackageEntry;
 use crate::store::Zone;
-use crate::store::known::{Known, in_memory, rewound};
+use crate::store::known::{Known, in_memory, is_of, rewound};
 use crate::store::layer::below;
 use debmock_helper::protocol::{
     BootstrapPlan, ComposePlan, Job, Place, Reply, Request, SessionFile, Tree, bytes, encode,
@@ -89,7 +89,8 @@ impl Making<'_> {
         let unpack = (Job::Bootstrap { apart: false }, &files[..]);
         let newest = job::unpack(&session, unpack, packages, self.archives, self.scope)?;
         session.end()?;
-        if !self.site.flat {
+        let hashes = packages.iter().map(|package| package.sha256);
+        if !self.site.flat && is_of(&records, hashes)? {
             let request = Request::Keep(below(self.home, RECORDS));
             self.zone.helper().request(&request, &[rewound(&records)?])?.done()?;
         }
@@ -116,6 +117,7 @@ impl Making<'_> {
             let newest = self.join(&mut known, &records, left)?;
             self.zone.discard(below(self.home, APART), self.scope)?;
             if newest.is_some() {
+                known.discredit(self.zone, self.scope)?;
                 return Ok(newest);
             }
             self.zone.discard(below(self.home, BELOW), self.scope)?;

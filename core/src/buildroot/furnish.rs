@@ -118,7 +118,7 @@ impl Buildroot {
         let mut is_flat = false;
         loop {
             match self.make_above(&self.stack(base), home, delivery, &known) {
-                Ok(None) => return Ok(()),
+                Ok(None) => return known.discredit(&self.zone, scope),
                 Ok(Some(changed)) => {
                     let names = plan.install.iter().map(|one| one.name.as_str());
                     known.forget(&changed, &names.collect::<Vec<_>>(), scope)?;

@@ -33,6 +33,8 @@ pub(crate) struct Stock<'a> {
 pub(crate) struct Known {
     /// Layers, and the places in the package set of what each of them has.
     layers: Vec<(String, Vec<u32>)>,
+    /// Layers that were not as recorded.
+    damaged: BTreeSet<String>,
     /// Keeps the layers from being removed.
     _locks: Vec<Held>,
 }
@@ -40,7 +42,7 @@ pub(crate) struct Known {
 impl Known {
     /// Nothing.
     pub(crate) fn nothing() -> Self {
-        Known { layers: Vec::new(), _locks: Vec::new() }
+        Known { layers: Vec::new(), damaged: BTreeSet::new(), _locks: Vec::new() }
     }
 
     /// Looks through the layers of the zone for the packages with these hashes; only through those
@@ -124,7 +126,10 @@ impl Known {
         scope: &Scope,
     ) -> Result<()> {
         let before = self.places().len();
-        for (_, known) in &mut self.layers {
+        for (layer, known) in &mut self.layers {
+            if known.iter().any(|place| places.contains(place)) {
+                self.damaged.insert(layer.clone());
+            }
             known.retain(|place| !places.contains(place));
         }
         if self.places().len() == before {
@@ -144,6 +149,17 @@ impl Known {
             Some("`debmock scrub layers` removes the layers that nobody uses".into()),
         );
         Ok(())
+    }
+
+    /// Takes the records from layers that were not as recorded, when what was made is complete: the
+    /// next one would be made twice, too. Without them a layer is as good as any other to stand on.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn discredit(&self, zone: &Zone, scope: &Scope) -> Result<()> {
+        self.damaged
+            .iter()
+            .try_for_each(|layer| zone.discard(Place::layer(format!("{layer}/{RECORDS}")), scope))
     }
 }
 
@@ -197,9 +213,10 @@ mod tests {
     #[test]
     fn records_name_packages_of_their_set_alone() {
         let (one, other) = (Sha256::of(b"one"), Sha256::of(b"other"));
-        let list = encode(&vec![(one.to_string(), 0_u64)]).unwrap();
-        let length = (list.len() as u64).to_le_bytes();
-        let file = in_memory(&[b"debmock records 3\n", &length[..], &list].concat()).unwrap();
+        let list = encode(&vec![(one.to_string(), 0_u64, *Sha256::of(b"").as_bytes())]).unwrap();
+        let (length, hash) = ((list.len() as u64).to_le_bytes(), Sha256::of(&list));
+        let head = [b"debmock records 4\n", &length[..], hash.as_bytes()].concat();
+        let file = in_memory(&[head, list].concat()).unwrap();
         assert!(is_of(&file, [other, one].into_iter()).unwrap());
         assert_eq!(is_of(&file, [other].into_iter()).unwrap_err().kind(), ErrorKind::Helper);
         let garbage = in_memory(b"something else").unwrap();

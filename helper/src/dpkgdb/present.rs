@@ -20,6 +20,9 @@ const CONFIG: &str = "etc/dpkg";
 const HARMLESS: &[&str] =
     &["no-debsig", "log", "force-unsafe-io", "force-confold", "force-confdef", "no-pager"];
 
+/// Bytes of a name, at most, to which dpkg can append `.dpkg-new` and `.dpkg-tmp`.
+const LONGEST_NAME: usize = 255 - 9;
+
 /// Why packages have to be unpacked by dpkg itself.
 #[derive(Debug)]
 pub(crate) enum Objection {
@@ -219,7 +222,10 @@ impl Present {
         let mut before: HashSet<&[u8]> = HashSet::new();
         for path in &unpacked.files {
             // dpkg makes no directory that the package does not name first.
-            let (parent, _) = split(path);
+            let (parent, last) = split(path);
+            if last.len() > LONGEST_NAME {
+                return stands(format!("{name} has a name that is too long for dpkg"));
+            }
             if !parent.is_empty() && !before.contains(parent) {
                 return stands(format!("{name} has no entry for {}", escaped(parent)));
             }

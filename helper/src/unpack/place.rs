@@ -620,13 +620,18 @@ fn unusable(problem: Problem) -> Problem {
     }
 }
 
+/// Times that every file system holds, in seconds since 1970; others become what it can hold.
+const HELD: std::ops::Range<i64> = 0..1 << 31;
+
 /// Whether a file has the size, mode, owner and time that `entry` says.
 pub(crate) fn is_of(stat: &Stat, entry: &Entry) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
             == (entry.mode & 0o7777, entry.uid, entry.gid)
         && stat.st_size as u64 == entry.size
-        && (stat.st_mtime, stat.st_mtime_nsec as i64) == (entry.mtime.0, i64::from(entry.mtime.1))
+        && (!HELD.contains(&entry.mtime.0)
+            || (stat.st_mtime, stat.st_mtime_nsec as i64)
+                == (entry.mtime.0, i64::from(entry.mtime.1)))
 }
 
 fn owner_problem((uid, gid): (u32, u32), error: Errno) -> Problem {
