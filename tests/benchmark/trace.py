@@ -7,7 +7,7 @@ import json
 OTHERS = {
     "preinst": "maintainer scripts",
     "configure": "maintainer scripts",
-    "apply": "apt, dpkg and maintainer scripts",
+    "apply": "debmock's unpacking, dpkg and maintainer scripts",
     "build": "dpkg-buildpackage",
     "fetch": "the mirror",
 }

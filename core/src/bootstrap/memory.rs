@@ -7,7 +7,8 @@
 use super::FORMAT;
 use crate::archive::checksum::Hasher;
 use crate::archive::state::{ArchiveState, NEW, PLANS, make_folder, publish, sources_list};
-use crate::solve::Request;
+use crate::buildroot::POLICY_FILE;
+use crate::solve::{CHOICE, Request};
 use crate::store::layer::LayerKey;
 use crate::store::used;
 use debmock_helper::protocol::BUILD_ID;
@@ -28,9 +29,10 @@ impl Memory {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         };
-        // Another build may choose in another way.
         add(BUILD_ID.as_bytes());
         add(FORMAT);
+        add(CHOICE);
+        add(POLICY_FILE.as_bytes());
         add(state.digest.as_bytes());
         // The same index files may be reached at other places.
         add(sources_list(state).as_bytes());

@@ -110,6 +110,7 @@ impl Making<'_> {
             let size = |all: &[(u32, &PackageEntry)]| all.iter().map(|one| one.1.size).sum::<u64>();
             // Everything is named once more than if it were unpacked where it belongs.
             if size(&old) < size(&new) / 4 || old.is_empty() {
+                known.discredit(self.zone, self.scope)?;
                 return Ok(None);
             }
             let new: Vec<PackageEntry> = new.into_iter().map(|(_, one)| one.clone()).collect();

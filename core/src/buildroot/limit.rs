@@ -1,9 +1,9 @@
 //! The store within its limits: what was not used for the longest time goes first.
 
 use super::Buildroot;
-use super::remove::{DEBS, is_tree};
+use super::remove::{DEBS, is_tree, remove};
 use crate::apt;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::operation::Scope;
 use crate::store::debs::Debs;
 use crate::store::layer;
@@ -160,16 +160,7 @@ fn limit_units(units: Vec<PathBuf>, most: u64, now: SystemTime, scope: &Scope) -
         if measure(&path).0 > used {
             continue;
         }
-        let removed = match path.is_dir() {
-            true => fs::remove_dir_all(&path),
-            false => fs::remove_file(&path),
-        };
-        match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io(format!("cannot remove {}", path.display()), error));
-            }
-            _ => {}
-        }
+        remove(&path)?;
     }
     Ok(())
 }
@@ -188,13 +179,13 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 /// that they are used; where that cannot be noted, being read or linked counts.
 pub(super) fn measure(path: &Path) -> (u64, u64) {
     let Ok(meta) = fs::symlink_metadata(path) else { return (0, 0) };
-    let own = (meta.ctime().max(meta.atime()).max(0) as u64, meta.blocks() * 512);
+    let (changed, bytes) = (meta.ctime().max(0) as u64, meta.blocks() * 512);
     match meta.is_dir() {
-        false => own,
+        false => (changed.max(meta.atime().max(0) as u64), bytes),
         true => entries(path)
             .iter()
             .map(|path| measure(path))
-            .fold((0, own.1), |sum, one| (sum.0.max(one.0), sum.1 + one.1)),
+            .fold((changed, bytes), |sum, one| (sum.0.max(one.0), sum.1 + one.1)),
     }
 }
 

@@ -4,6 +4,7 @@ use super::base::damaged;
 use super::limit::{is_recent, measure};
 use super::snapshot::SNAPSHOTS;
 use super::{Base, BaseOrigin, Buildroot, Snapshot, Storage};
+use crate::archive::state::NEW;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::operation::Scope;
 use crate::store::{Held, LAYER_LOCK, used};
@@ -195,7 +196,9 @@ fn scrub_beside_others(format: &Path, now: SystemTime) -> Result<bool> {
     }
     let mut spared = false;
     for unit in units {
-        match used::is_used(&unit) || is_recent(measure(&unit).0, now) {
+        // Held until it is gone: whoever is about to use it notices.
+        let alone = used::unless_used(&unit);
+        match matches!(alone, Ok(None)) || is_recent(measure(&unit).0, now) {
             true => spared = true,
             false => remove(&unit)?,
         }
@@ -213,10 +216,20 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Removes a file or a directory, unless somebody was faster.
-fn remove(path: &Path) -> Result<()> {
+/// Removes a file or a directory, unless somebody was faster. At no time is there a part of a
+/// directory in its place: who finds one takes it for all of it.
+pub(super) fn remove(path: &Path) -> Result<()> {
     let is_folder = fs::symlink_metadata(path).is_ok_and(|data| data.is_dir());
-    let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let removed = match (is_folder, path.parent()) {
+        (true, Some(parent)) => {
+            let aside = tempfile::Builder::new().prefix(NEW).tempdir_in(parent);
+            aside.and_then(|aside| {
+                fs::rename(path, aside.path().join("unit"))?;
+                aside.close()
+            })
+        }
+        _ => fs::remove_file(path),
+    };
     match removed {
         Err(error) if error.kind() != NotFound => {
             Err(Error::io(format!("cannot remove {}", path.display()), error))

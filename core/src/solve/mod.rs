@@ -14,6 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Scope;
 use serde::{Deserialize, Serialize};
 
+/// Counts up when the same request to the same indexes gives another set: answers are remembered.
+pub(crate) const CHOICE: &[u8] = b"1";
+
 /// What is asked for. Phases follow each other: what one phase chose is installed when the next
 /// one begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -63,11 +63,6 @@ pub(crate) fn unless_used(path: &Path) -> io::Result<Option<Use>> {
     }
 }
 
-/// Whether somebody is known to use it.
-pub(crate) fn is_used(path: &Path) -> bool {
-    matches!(unless_used(path), Ok(None))
-}
-
 /// Notes that a file was used now: mounts with `relatime` or `noatime` do not. That it cannot be
 /// noted makes it go earlier and harms nobody else.
 pub(crate) fn note(path: &Path) {
@@ -80,6 +75,10 @@ pub(crate) fn note(path: &Path) {
 mod tests {
     use super::*;
     use std::fs;
+
+    fn is_used(path: &Path) -> bool {
+        matches!(unless_used(path), Ok(None))
+    }
 
     #[test]
     fn what_is_in_use_is_told_from_what_is_not() {

@@ -464,8 +464,15 @@ fn recorded_controls(known: &[Known<'_>]) -> Result<Of<Control>, Objection> {
     for one in known {
         let record = one.records.bytes(one.number).and_then(|bytes| Records::decode(&bytes));
         // All at once, and before any script has run.
-        let record = record.ok().filter(|record| looks_whole(record, one.tree));
-        let control = record.and_then(|record| record.control().ok());
+        let control = match record {
+            Ok(record) => {
+                let subject = format!("package {}", one.identity.name);
+                let fail = |problem| unpack::Error::new(&subject, problem);
+                let is_whole = looks_whole(&record, one.tree).map_err(fail)?;
+                record.control().ok().filter(|_| is_whole)
+            }
+            Err(_) => None,
+        };
         match control.filter(|control| control.identity == one.identity) {
             Some(control) => {
                 controls.insert(one.identity.clone(), control);

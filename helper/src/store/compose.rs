@@ -15,15 +15,15 @@ use crate::protocol::{ComposePlan, Doing, Failure, Place, Reply, decode};
 use crate::sandbox::identity::Entered;
 use crate::sandbox::tree::mount_overlay;
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY, set_attributes};
-use crate::unpack::{Known, Records, Stock, Tree};
+use crate::unpack::{Known, Records, Stock, Tree, is_lack};
 use crate::work::bootstrap::{
     explained, hashes_of, plan_of, read_plan, reply_of, write_left, write_records,
 };
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create, openat};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -58,7 +58,7 @@ pub fn known(
         let apart = name == TRASH || name == LOCKS || name.starts_with(MAKING);
         // One that is damaged or removed just now has nothing for anybody.
         let fits = !apart && (!pristine || tree_of(entered, &name, BELOW).is_ok());
-        if fits && let Some(records) = records_of(entered, &name) {
+        if fits && let Some(records) = records_of(entered, &name)? {
             let has: HashSet<u32> =
                 records.names().filter_map(|hash| places.get(hash).copied()).collect();
             layers.push((name, has));
@@ -81,15 +81,31 @@ pub fn known(
     Ok(Reply::Done)
 }
 
-/// The records of a layer that is sound.
-fn records_of(entered: &Entered, layer: &str) -> Option<Records> {
-    let home = open_directory(entered, &Place::layer(layer)).ok()?;
-    if read_at(&home, "boot").ok()?.is_some_and(|boot| boot != boot_id()) {
-        return None;
+/// The records of a layer that is sound; nothing if it is not, or has none.
+///
+/// # Errors
+/// This process lacks what it takes to tell.
+fn records_of(entered: &Entered, layer: &str) -> Result<Option<Records>, Failure> {
+    let Some(home) = there(open_directory(entered, &Place::layer(layer)))? else { return Ok(None) };
+    match there(read_at(&home, "boot"))? {
+        Some(boot) if boot.as_ref().is_none_or(|boot| *boot == boot_id()) => {}
+        _ => return Ok(None),
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(openat(&home, RECORDS, flags, Mode::empty()).ok()?);
-    Records::open(file).ok()
+    let doing = || format!("cannot read what is in the layer {layer}");
+    let file = openat(&home, RECORDS, flags, Mode::empty()).doing(doing);
+    let Some(file) = there(file)? else { return Ok(None) };
+    there(Records::open(File::from(file)).doing(doing))
+}
+
+/// What could be opened or read; nothing if it is damaged or gone.
+fn there<T>(opened: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    let is_lack = |failure: &Failure| is_lack(&io::Error::from_raw_os_error(failure.errno));
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(failure) if is_lack(&failure) => Err(failure),
+        Err(_) => Ok(None),
+    }
 }
 
 fn tree_of(entered: &Entered, layer: &str, name: &str) -> Result<OwnedFd, Failure> {
@@ -103,7 +119,7 @@ fn tree_of(entered: &Entered, layer: &str, name: &str) -> Result<OwnedFd, Failur
 /// unmarked by whoever gets hold of it and makes a user namespace of their own.
 ///
 /// # Errors
-/// It cannot be mounted.
+/// It cannot be mounted; this process lacks what it takes to tell.
 pub fn stock(entered: &Entered, layer: &str) -> Result<Option<(OwnedFd, OwnedFd)>, Failure> {
     let tree = match tree_of(entered, layer, BELOW) {
         // One above others.
@@ -112,20 +128,34 @@ pub fn stock(entered: &Entered, layer: &str) -> Result<Option<(OwnedFd, OwnedFd)
         }
         other => other,
     };
-    let (Ok(tree), Some(records)) = (tree, records_of(entered, layer)) else { return Ok(None) };
+    let Some(tree) = there(tree)? else { return Ok(None) };
+    let Some(records) = records_of(entered, layer)? else { return Ok(None) };
     let doing = || format!("cannot mount the layer {layer}");
     // An overlay of one layer and no upper does not exist.
     let nothing = make_directory_at(&open_directory(entered, &Place::layer(LOCKS))?, "nothing")?;
     let mount = mount_overlay(&[tree, nothing], None).isolating(doing)?;
     let attributes = RDONLY | NOSUID | NODEV | NOEXEC;
     set_attributes(mount.as_fd(), attributes, false).isolating(doing)?;
-    Ok(Some((mount, records.into_file())))
+    Ok(Some((mount, sealed(records.into_file())?)))
+}
+
+/// A copy of a file that nobody can change: who gets hold of a descriptor of a file in the store can
+/// open it for writing.
+fn sealed(file: OwnedFd) -> Result<OwnedFd, Failure> {
+    let doing = || "cannot copy what is in a layer".to_owned();
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut copy = File::from(memfd_create("records", flags).doing(doing)?);
+    io::copy(&mut File::from(file), &mut copy).doing(doing)?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    fcntl_add_seals(&copy, seals).doing(doing)?;
+    Ok(copy.into())
 }
 
 /// The layer `name` with the places of packages that it has; nothing if it is damaged.
-fn open_stock(entered: &Entered, name: &str, places: &[u32]) -> Option<Stock> {
-    let tree = tree_of(entered, name, BELOW).ok()?;
-    Some(Stock { tree, records: records_of(entered, name)?, packages: places.to_vec() })
+fn open_stock(entered: &Entered, name: &str, places: &[u32]) -> Result<Option<Stock>, Failure> {
+    let Some(tree) = there(tree_of(entered, name, BELOW))? else { return Ok(None) };
+    let Some(records) = records_of(entered, name)? else { return Ok(None) };
+    Ok(Some(Stock { tree, records, packages: places.to_vec() }))
 }
 
 /// Fills the tree `below` of `home`. `descriptors` are those of
@@ -153,7 +183,7 @@ pub fn compose(
         .collect();
     let (mut stocks, mut changed) = (Vec::new(), Vec::new());
     for (layer, places) in &message.layers {
-        match open_stock(entered, layer, places) {
+        match open_stock(entered, layer, places)? {
             Some(stock) => stocks.push(stock),
             None => changed.extend(places),
         }
@@ -225,7 +255,7 @@ pub fn keep(entered: &Entered, place: &Place, content: OwnedFd) -> Result<Reply,
     let doing = || format!("cannot write {} of the store", place.path);
     let (folder, name) = parent(entered, place)?;
     let mut file = File::from(new_file(&folder, name)?);
-    std::io::copy(&mut File::from(content), &mut file).doing(doing)?;
+    io::copy(&mut File::from(content), &mut file).doing(doing)?;
     Ok(Reply::Done)
 }
 

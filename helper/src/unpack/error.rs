@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use rustix::io::Errno;
+
 /// Why an archive could not be unpacked.
 ///
 /// The subject (package, member, path) is kept beside the problem, so that a reader learns
@@ -66,9 +68,20 @@ pub enum Problem {
     Cancelled,
 }
 
+/// Whether a call failed because there are too many descriptors, or too little memory.
+pub(crate) fn is_lack(error: &io::Error) -> bool {
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 impl Problem {
     pub(crate) fn io(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self::Io { doing: doing.into(), source: source.into() }
+    }
+
+    /// Whether it says something of this process, or this machine, instead of what is read.
+    pub(crate) fn is_lack(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_lack(source))
     }
 
     pub(crate) fn malformed(text: impl Into<String>) -> Self {

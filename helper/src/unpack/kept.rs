@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::error::Problem;
 use super::path::{Absolute, clean, split};
 use super::place::{Placer, is_of};
 use super::record::Record;
@@ -47,23 +48,31 @@ impl<'t, 'a> Search<'t, 'a> {
 
 /// Whether the files of a package are where they can be copied from, as far as that can be told
 /// without reading them.
-pub(crate) fn looks_whole(record: &Record, from: &Tree<'_>) -> bool {
+///
+/// # Errors
+/// This process lacks what it takes to tell.
+pub(crate) fn looks_whole(record: &Record, from: &Tree<'_>) -> Result<bool, Problem> {
     let mut placer = Placer::new(from);
-    record.entries.iter().filter(|entry| entry.kind == Kind::File).all(|entry| {
-        let Ok(path) = clean(&entry.name, Absolute::Refuse) else { return false };
+    for entry in record.entries.iter().filter(|entry| entry.kind == Kind::File) {
+        let Ok(path) = clean(&entry.name, Absolute::Refuse) else { return Ok(false) };
         let (parent, name) = split(&path);
         let folder = record.leads.get(parent).map_or(parent, Vec::as_slice);
-        let mut is_here =
-            |name: &[u8]| placer.stat(folder, name).is_ok_and(|stat| is_of(&stat, entry));
+        let mut is_here = |name: &[u8]| match placer.stat(folder, name) {
+            Err(problem) if problem.is_lack() => Err(problem),
+            other => Ok(other.is_ok_and(|stat| is_of(&stat, entry))),
+        };
         // Conffiles of a package that is not configured.
-        is_here(name) || is_here(&[name, b".dpkg-new"].concat())
-    })
+        if !is_here(name)? && !is_here(&[name, b".dpkg-new"].concat())? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{NEVER, Site, Tar, identity, package};
-    use super::super::{Problem, Unpacker, Way};
+    use super::super::{Unpacker, Way};
     use super::*;
     use std::fs::{self, File, OpenOptions};
     use std::io::Write;

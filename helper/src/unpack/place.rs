@@ -610,14 +610,7 @@ fn changed(why: &dyn std::fmt::Display) -> Problem {
 /// Whatever is wrong with the file of another tree is a reason to do without it, but not what this
 /// process lacks.
 fn unusable(problem: Problem) -> Problem {
-    let is_ours = |error: &std::io::Error| {
-        let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
-        lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-    };
-    match &problem {
-        Problem::Io { source, .. } if is_ours(source) => problem,
-        _ => changed(&problem),
-    }
+    if problem.is_lack() { problem } else { changed(&problem) }
 }
 
 /// Times that every file system holds, in seconds since 1970; others become what it can hold.

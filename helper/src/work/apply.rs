@@ -189,7 +189,6 @@ fn hearing<T>(
     work: impl FnOnce() -> T,
 ) -> Result<(T, Result<(), Failure>), Failure> {
     let (enough, working) = std::io::pipe().doing(|| "cannot make a pipe".into())?;
-    // The thread has ended before anything is forked.
     std::thread::scope(|threads| {
         let thread = threads.spawn(|| hear(&enough));
         let done = work();

@@ -35,7 +35,8 @@ impl Launcher {
                 drop(link);
                 process::die_with(parent);
                 while let Ok(command) = read::<Command>(&mut theirs) {
-                    let outcome = runner.run(&command).map_err(|error| error.to_string());
+                    let told = |error: io::Error| (error.raw_os_error(), error.to_string());
+                    let outcome = runner.run(&command).map_err(told);
                     if write(&mut theirs, &outcome).is_err() {
                         break;
                     }
@@ -49,7 +50,11 @@ impl Launcher {
 impl RunInRoot for Launcher {
     fn run(&mut self, command: &Command) -> io::Result<Outcome> {
         write(&mut self.0, command)?;
-        read::<Result<Outcome, String>>(&mut self.0)?.map_err(io::Error::other)
+        let outcome: Result<Outcome, (Option<i32>, String)> = read(&mut self.0)?;
+        outcome.map_err(|told| match told {
+            (Some(errno), _) => io::Error::from_raw_os_error(errno),
+            (None, words) => io::Error::other(words),
+        })
     }
 }
 

@@ -75,7 +75,7 @@ impl Acquire<'_> {
                 ));
             }
         };
-        let trust = Trust { source, builtin: self.builtin_keys, keys: OnceCell::new() };
+        let trust = Trust::of(source, self.builtin_keys);
         let mut fresh = None;
         if ask {
             // Before anything is fetched in vain.
@@ -112,7 +112,7 @@ impl Acquire<'_> {
                     }
                     _ => {
                         let signed = fetched.store(self.lists)?;
-                        verified::remember(trust.question(&url, signed), &release);
+                        trust.remember(&url, signed, &release);
                         (release, signed, Some(fetched.validators))
                     }
                 }
@@ -138,7 +138,8 @@ impl Acquire<'_> {
         })
     }
 
-    /// The Release file that the store has. It is verified again: keys may have changed.
+    /// The Release file that the store has. It is verified again, unless this process did that with the
+    /// same keys.
     fn stored(
         &self,
         seen: &Seen,
@@ -146,12 +147,11 @@ impl Acquire<'_> {
         trust: &Trust<'_>,
         asked: bool,
     ) -> Result<(Arc<Release>, SignedFile, Option<Validators>)> {
-        let question = trust.question(url, seen.signed);
-        let release = match verified::recall(question) {
+        let release = match verified::recall(trust.question(url, seen.signed)) {
             Some(release) => release,
             None => {
                 let release = Fetched::load(seen, self.lists)?.verified(url, trust)?;
-                verified::remember(question, &release);
+                trust.remember(url, seen.signed, &release);
                 release
             }
         };
@@ -213,9 +213,16 @@ struct Trust<'a> {
     source: &'a ArchiveSource,
     builtin: fn(&str) -> Option<&'static [u8]>,
     keys: OnceCell<Option<Keys>>,
+    /// Names the keyring as it was before the keys were read; nothing for a source that is trusted
+    /// without a signature.
+    identity: Option<Sha256>,
 }
 
-impl Trust<'_> {
+impl<'a> Trust<'a> {
+    fn of(source: &'a ArchiveSource, builtin: fn(&str) -> Option<&'static [u8]>) -> Self {
+        Trust { source, builtin, keys: OnceCell::new(), identity: identity_of(source) }
+    }
+
     /// The keys; nothing for a source that is trusted without a signature.
     fn keys(&self) -> Result<Option<&Keys>> {
         if let Some(keys) = self.keys.get() {
@@ -228,14 +235,21 @@ impl Trust<'_> {
         Ok(self.keys.get_or_init(|| keys).as_ref())
     }
 
-    /// Names a file of the store that comes from `url`, with the keys as they are now.
+    /// Names a file of the store that comes from `url`, with the keys.
     fn question(&self, url: &str, signed: SignedFile) -> Sha256 {
-        let keys = match self.source.trusted {
-            true => None,
-            false => Some(keyring_identity(&self.source.keyring)),
-        };
-        Sha256::of(format!("{url}\n{signed:?}\n{keys:?}").as_bytes())
+        Sha256::of(format!("{url}\n{signed:?}\n{:?}", self.identity).as_bytes())
     }
+
+    /// Keeps what was verified, unless somebody has changed the keyring meanwhile.
+    fn remember(&self, url: &str, signed: SignedFile, release: &Arc<Release>) {
+        if identity_of(self.source) == self.identity {
+            verified::remember(self.question(url, signed), release);
+        }
+    }
+}
+
+fn identity_of(source: &ArchiveSource) -> Option<Sha256> {
+    (!source.trusted).then(|| keyring_identity(&source.keyring))
 }
 
 /// A Release file as it was fetched.

@@ -276,8 +276,11 @@ fn what_was_verified_once_counts_with_the_same_keys_only() {
     let other = ArchiveSource { keyring: Keyring::Inline(Signer::new().certificate()), ..source };
     let error = archive.refresh(other.clone(), Refresh::Never).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Signature, "{error}");
-    let trusted = ArchiveSource { trusted: true, ..other };
+    let trusted = ArchiveSource { trusted: true, ..other.clone() };
     archive.refresh(trusted, Refresh::Never).unwrap();
+    // what counted without a signature does not count as verified
+    let error = archive.refresh(other, Refresh::Never).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Signature, "{error}");
 }
 
 #[test]
