@@ -132,9 +132,7 @@ fn prune(all: &Path, most: usize) {
 fn key(apt: &Apt<'_>) -> io::Result<Sha256> {
     let mut hasher = Hasher::new();
     hasher.update(apt.archive.digest.as_bytes());
-    let sources = sources_list(apt.archive);
-    hasher.update(&(sources.len() as u64).to_le_bytes());
-    hasher.update(sources.as_bytes());
+    hasher.add_part(sources_list(apt.archive).as_bytes());
     let mut files = Vec::new();
     for entry in fs::read_dir(&apt.archive.lists)? {
         let entry = entry?;

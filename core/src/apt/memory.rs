@@ -49,10 +49,7 @@ impl Memory {
     pub(super) fn of(apt: &Apt<'_>, dependencies: &BuildDependencies) -> Result<Option<Self>> {
         let Some(folder) = &apt.plans else { return Ok(None) };
         let mut hasher = Hasher::new();
-        let mut add = |part: &[u8]| {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        };
+        let mut add = |part: &[u8]| hasher.add_part(part);
         add(FORMAT);
         add(apt.archive.digest.as_bytes());
         // The same index files may be reached at other places.

@@ -117,6 +117,13 @@ impl Hasher {
         self.0.update(bytes);
     }
 
+    /// Adds bytes and, before them, how many they are: so they cannot be mistaken for others with
+    /// what comes before or after.
+    pub fn add_part(&mut self, bytes: &[u8]) {
+        self.update(&(bytes.len() as u64).to_le_bytes());
+        self.update(bytes);
+    }
+
     /// The hash of everything that was added.
     pub fn finish(self) -> Sha256 {
         Sha256(self.0.finalize().into())

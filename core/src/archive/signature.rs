@@ -29,10 +29,11 @@ pub fn keyring_identity(keyring: &Keyring) -> Sha256 {
     fn add_files(keyring: &Keyring, hasher: &mut Hasher) {
         match keyring {
             Keyring::Files { files, .. } => {
-                for bytes in files.iter().map(|file| std::fs::read(file).ok()) {
-                    hasher
-                        .update(&bytes.as_ref().map_or(u64::MAX, |b| b.len() as u64).to_le_bytes());
-                    hasher.update(&bytes.unwrap_or_default());
+                for file in files {
+                    match std::fs::read(file) {
+                        Ok(bytes) => hasher.add_part(&bytes),
+                        Err(_) => hasher.update(&u64::MAX.to_le_bytes()),
+                    }
                 }
             }
             Keyring::Any(keyrings) => keyrings.iter().for_each(|k| add_files(k, hasher)),
@@ -42,7 +43,7 @@ pub fn keyring_identity(keyring: &Keyring) -> Sha256 {
         }
     }
     let mut hasher = Hasher::new();
-    hasher.update(format!("{keyring:?}\n").as_bytes());
+    hasher.add_part(format!("{keyring:?}").as_bytes());
     add_files(keyring, &mut hasher);
     hasher.finish()
 }

@@ -25,10 +25,7 @@ impl Memory {
     /// The place of the answer to `request`; `epoch` and `flat` are what else decides a layer.
     pub fn of(state: &ArchiveState, request: &Request, epoch: Option<u64>, flat: bool) -> Self {
         let mut hasher = Hasher::new();
-        let mut add = |part: &[u8]| {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        };
+        let mut add = |part: &[u8]| hasher.add_part(part);
         add(BUILD_ID.as_bytes());
         add(FORMAT);
         add(CHOICE);
